@@ -1,0 +1,1 @@
+//! The sans-IO core of evenkeel: untimed machines in a timed shell.

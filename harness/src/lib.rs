@@ -1,0 +1,1 @@
+//! Where belief and product meet: replay, validation and the evenkeel command.

@@ -1,0 +1,1 @@
+//! The shipped machines of both ends of the group protocol under an adversary.

@@ -1,0 +1,1 @@
+//! What the Kafka group protocol is: its words and its rules.

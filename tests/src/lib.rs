@@ -1,0 +1,1 @@
+//! The meetings of evenkeel's parts, run in CI.
