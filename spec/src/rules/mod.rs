@@ -1,0 +1,1 @@
+//! What an onlooker may see happen in a group.
