@@ -1,0 +1,206 @@
+//! What the shell says to brokers and hears from them: semantic words without versions, sentinels
+//! or the group's id, which the driver's codec adds.
+
+use crate::{Address, Isolation};
+use evenkeel_spec::words::{
+    Committed, ErrorCode, Heartbeat, HeartbeatAnswer, LeaderEpoch, NodeId, Offset, OffsetCommit,
+    OffsetFetch, OffsetsCommitted, TopicId, TopicIdPartition, TopicName,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// The names of the topics that a request mentions by id: for API versions that know names only
+/// (`ListOffsets`, and `OffsetCommit` and `OffsetFetch` below version 10).
+pub type TopicNames = BTreeMap<TopicId, TopicName>;
+
+/// A request to one broker.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Request {
+    /// `ApiVersions` (key 18): the handshake, first on each connection.
+    ApiVersions,
+    /// `Metadata` (key 3), without automatic topic creation.
+    Metadata {
+        /// Of these topics; `None`: of no topic, brokers only.
+        topics: Option<BTreeSet<TopicName>>,
+    },
+    /// `FindCoordinator` (key 10) of the consumer's group.
+    FindCoordinator,
+    /// `ConsumerGroupHeartbeat` (key 68).
+    Heartbeat(Heartbeat),
+    /// `OffsetCommit` (key 8).
+    OffsetCommit {
+        /// What is committed.
+        commit: OffsetCommit,
+        /// Of every topic in it.
+        names: TopicNames,
+    },
+    /// `OffsetFetch` (key 9), with `require_stable`.
+    OffsetFetch {
+        /// What is asked.
+        fetch: OffsetFetch,
+        /// Of every topic in it.
+        names: TopicNames,
+    },
+    /// `ListOffsets` (key 2).
+    ListOffsets {
+        /// What is asked of which partition.
+        partitions: BTreeMap<TopicIdPartition, ListOffset>,
+        /// Which records count.
+        isolation: Isolation,
+        /// Of every topic in it.
+        names: TopicNames,
+    },
+    /// `Fetch` (key 1), without a session (session id 0, epoch -1).
+    Fetch(Fetch),
+}
+
+/// One partition of a `ListOffsets` request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ListOffset {
+    /// Which offset is asked for.
+    pub at: OffsetAt,
+    /// The leader epoch that the asker knows, so that a stale leader refuses (KIP-320).
+    pub leader_epoch: Option<LeaderEpoch>,
+}
+
+/// Which offset `ListOffsets` asks for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OffsetAt {
+    /// The oldest record's (-2 on the wire).
+    Earliest,
+    /// The one after the newest record's (-1 on the wire).
+    Latest,
+    /// The first record's not older than this date, milliseconds since 1970.
+    Timestamp(u64),
+}
+
+/// A `Fetch` request.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Fetch {
+    /// How long the broker may wait for `bytes_min`, milliseconds.
+    pub wait_max_ms: u32,
+    /// How many bytes end the wait.
+    pub bytes_min: u32,
+    /// How many bytes the answer may have (a first batch that is larger is sent all the same).
+    pub bytes_max: u32,
+    /// Which records count.
+    pub isolation: Isolation,
+    /// What is asked, in the order in which the broker fills the answer; topics are adjacent only
+    /// by chance.
+    pub partitions: Vec<FetchPartition>,
+    /// Of every topic in it.
+    pub names: TopicNames,
+}
+
+/// One partition of a [`Fetch`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct FetchPartition {
+    /// Which one.
+    pub partition: TopicIdPartition,
+    /// From here on.
+    pub offset: Offset,
+    /// The leader epoch that the asker knows (KIP-320).
+    pub leader_epoch: Option<LeaderEpoch>,
+    /// How many bytes of this partition the answer may have.
+    pub bytes_max: u32,
+}
+
+/// What a broker answered, and whether it throttles.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Answered<C> {
+    /// The answer, of the request's kind.
+    pub response: Response<C>,
+    /// For how long the broker will not read from this connection (KIP-219), milliseconds.
+    pub throttle_ms: u32,
+}
+
+/// A broker's answer, by the request's kind.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Response<C> {
+    /// To [`Request::ApiVersions`]: whether the broker speaks every API that is needed.
+    ApiVersions(Result<(), Unsupported>),
+    /// To [`Request::Metadata`].
+    Metadata(Metadata),
+    /// To [`Request::FindCoordinator`].
+    FindCoordinator(Result<Coordinator, ErrorCode>),
+    /// To [`Request::Heartbeat`].
+    Heartbeat(Result<HeartbeatAnswer, ErrorCode>),
+    /// To [`Request::OffsetCommit`].
+    OffsetCommit(OffsetsCommitted),
+    /// To [`Request::OffsetFetch`].
+    OffsetFetch(OffsetsFetched),
+    /// To [`Request::ListOffsets`]: `None` where no record is that young.
+    ListOffsets(BTreeMap<TopicIdPartition, Result<Option<ListedOffset>, ErrorCode>>),
+    /// To [`Request::Fetch`].
+    Fetch(Result<BTreeMap<TopicIdPartition, Result<Fetched<C>, ErrorCode>>, ErrorCode>),
+}
+
+/// The answer to `OffsetFetch`: an error for the whole group, or one result a partition; `None`
+/// where nothing is committed.
+pub type OffsetsFetched =
+    Result<BTreeMap<TopicIdPartition, Result<Option<Committed>, ErrorCode>>, ErrorCode>;
+
+/// A broker that lacks an API: too old, or configured without the consumer protocol.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Unsupported {
+    /// Which API, in which versions: a sentence for humans.
+    pub what: Arc<str>,
+}
+
+/// An answer to `Metadata`.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Metadata {
+    /// Every broker that is alive.
+    pub brokers: BTreeMap<NodeId, Address>,
+    /// Every topic asked for.
+    pub topics: BTreeMap<TopicName, Result<TopicMetadata, ErrorCode>>,
+    /// The answer's own error (version 13), e.g. `REBOOTSTRAP_REQUIRED` (129).
+    pub error: Option<ErrorCode>,
+}
+
+/// One topic of [`Metadata`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TopicMetadata {
+    /// Its id.
+    pub id: TopicId,
+    /// Its partitions by index; a partition that is missing is not known.
+    pub partitions: BTreeMap<u32, PartitionMetadata>,
+}
+
+/// One partition of [`TopicMetadata`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PartitionMetadata {
+    /// Who leads it; `None`: nobody at the moment.
+    pub leader: Option<NodeId>,
+    /// Since which epoch.
+    pub leader_epoch: Option<LeaderEpoch>,
+}
+
+/// An answer to `FindCoordinator`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Coordinator {
+    /// Which broker.
+    pub node: NodeId,
+    /// Where it listens.
+    pub address: Address,
+}
+
+/// An offset that `ListOffsets` found.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ListedOffset {
+    /// The offset.
+    pub offset: Offset,
+    /// The leader epoch of its record, if known.
+    pub leader_epoch: Option<LeaderEpoch>,
+}
+
+/// One partition of an answer to `Fetch`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Fetched<C> {
+    /// After the newest record that every in-sync replica has.
+    pub high_watermark: Option<Offset>,
+    /// The oldest record.
+    pub log_start: Option<Offset>,
+    /// Records; `None`: none came.
+    pub chunk: Option<C>,
+}
