@@ -16,9 +16,12 @@
 
 mod chunk;
 mod command;
+pub mod commit;
 mod config;
+pub mod disposition;
 pub mod group;
 mod incarnation;
+pub mod lookup;
 mod output;
 pub mod request;
 mod time;

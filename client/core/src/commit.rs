@@ -1,0 +1,281 @@
+//! Which offsets are committed, when, and in whose name: `OffsetCommit` (key 8). spec/06-commit.md.
+//!
+//! Decides what is *returned*, *released* and *accepted* for each owned partition; keeps at most one
+//! request in flight [O4]; lets no offset outlive the ownership under which it was returned [O5].
+//! Whether there is an epoch and a coordinator to send with is the group's to know.
+
+use crate::Incarnation;
+use crate::group::{CommitError, CommitId, Mutant, Output};
+use evenkeel_spec::words::{
+    BackoffKind, Committed, Epoch, ErrorCode, Partitions, Step, Timer, TopicIdPartition,
+};
+use std::collections::BTreeMap;
+
+/// Offsets by partition.
+pub type Offsets = BTreeMap<TopicIdPartition, Committed>;
+
+/// The commits of one member.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Commit {
+    progress: BTreeMap<TopicIdPartition, Progress>,
+    pending: Vec<Entry>,
+    in_flight: Option<Flight>,
+    backing_off: bool,
+    step: Step,
+}
+
+/// How far one owned partition has come. An owned partition of which nothing was returned has none.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+struct Progress {
+    /// Handed to the application, which may still be at work on them.
+    unreleased: Option<Committed>,
+    /// The application is done up to here [O1].
+    released: Option<Committed>,
+    /// The coordinator has accepted this.
+    accepted: Option<Committed>,
+}
+
+/// One commit that was asked for.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+struct Entry {
+    purpose: Purpose,
+    offsets: Offsets,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+enum Purpose {
+    /// By interval, or before partitions are given up: what is released, as of the sending.
+    Released,
+    /// The application's word.
+    User(CommitId),
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+struct Flight {
+    incarnation: Incarnation,
+    epoch: Epoch,
+    entries: Vec<Entry>,
+}
+
+impl Commit {
+    /// Records went to the application.
+    pub fn on_returned(&mut self, returned: &Offsets) {
+        for (&partition, next) in returned {
+            self.progress.entry(partition).or_default().unreleased = Some(next.clone());
+        }
+    }
+
+    /// The application is done with everything that it was given [O1].
+    pub fn release(&mut self) {
+        for progress in self.progress.values_mut() {
+            if let Some(next) = progress.unreleased.take() {
+                progress.released = Some(next);
+            }
+        }
+    }
+
+    /// Whether the application may still be at work on records of `partitions`.
+    #[must_use]
+    pub fn has_unreleased(&self, partitions: &Partitions) -> bool {
+        self.progress.iter().any(|(p, at)| at.unreleased.is_some() && partitions.contains(p))
+    }
+
+    /// Everything that was returned, released or not: what `commit()` covers [O2].
+    #[must_use]
+    pub fn returned(&self) -> Offsets {
+        let newest = |at: &Progress| at.unreleased.clone().or_else(|| at.released.clone());
+        self.progress.iter().filter_map(|(&p, at)| Some((p, newest(at)?))).collect()
+    }
+
+    /// Enqueues a commit of the application. The group has checked that it owns the partitions.
+    pub fn on_commit(&mut self, id: CommitId, offsets: Offsets, out: &mut Vec<Output>) {
+        if offsets.is_empty() {
+            out.push(Output::CommitDone { id, result: Ok(()) });
+        } else {
+            self.pending.push(Entry { purpose: Purpose::User(id), offsets });
+        }
+    }
+
+    /// The caller of `id` is gone or out of time: unsent, it is withdrawn; in flight, it may still
+    /// take effect but nobody is told and nothing is retried.
+    pub fn on_abandoned(&mut self, id: CommitId) {
+        self.pending.retain(|entry| entry.purpose != Purpose::User(id));
+        if let Some(flight) = &mut self.in_flight {
+            flight.entries.retain(|entry| entry.purpose != Purpose::User(id));
+        }
+    }
+
+    /// Enqueues what is released of `partitions` (`None`: of all) and not accepted yet [O3].
+    pub fn commit_released(&mut self, partitions: Option<&Partitions>, mutant: Option<Mutant>) {
+        let mut offsets = self.uncommitted(partitions);
+        if Mutant::CommitUnreleased.is(mutant) {
+            offsets = self.returned();
+        }
+        let waiting = self.pending.iter().any(|entry| entry.purpose == Purpose::Released);
+        if !offsets.is_empty() && !waiting {
+            self.pending.push(Entry { purpose: Purpose::Released, offsets });
+        }
+    }
+
+    /// Whether a commit that touches `partitions` is still to be answered.
+    #[must_use]
+    pub fn is_outstanding(&self, partitions: &Partitions) -> bool {
+        let touches = |entry: &Entry| entry.offsets.keys().any(|p| partitions.contains(p));
+        self.pending.iter().any(touches)
+            || self.in_flight.as_ref().is_some_and(|flight| flight.entries.iter().any(touches))
+    }
+
+    /// Whether something waits to be sent and nothing forbids it.
+    #[must_use]
+    pub fn is_sendable(&self, mutant: Option<Mutant>) -> bool {
+        let free = self.in_flight.is_none() || Mutant::TwoCommitsInFlight.is(mutant);
+        free && !self.backing_off && !self.pending.is_empty()
+    }
+
+    /// Puts everything that waits into one request, later entries over earlier ones [O4].
+    pub fn send(
+        &mut self,
+        incarnation: Incarnation,
+        epoch: Epoch,
+        mutant: Option<Mutant>,
+    ) -> Offsets {
+        assert!(self.is_sendable(mutant), "a commit is sent when nothing forbids it");
+        let mut entries = std::mem::take(&mut self.pending);
+        if !Mutant::RetryLowers.is(mutant) && !Mutant::CommitUnreleased.is(mutant) {
+            for entry in entries.iter_mut().filter(|e| e.purpose == Purpose::Released) {
+                let newest = self.progress.iter().filter(|(p, _)| entry.offsets.contains_key(p));
+                entry.offsets =
+                    newest.filter_map(|(&p, at)| Some((p, at.released.clone()?))).collect();
+            }
+        }
+        let offsets = entries.iter().flat_map(|e| e.offsets.clone()).collect();
+        self.in_flight = Some(Flight { incarnation, epoch, entries });
+        offsets
+    }
+
+    /// The coordinator answered the request in flight, for the whole of it or by partition.
+    pub fn on_answer(
+        &mut self,
+        results: &BTreeMap<TopicIdPartition, Result<(), ErrorCode>>,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(flight) = self.in_flight.take() else { return };
+        self.step = Step::FIRST;
+        for entry in flight.entries {
+            let mut failed = None;
+            for (partition, offset) in &entry.offsets {
+                match results.get(partition).copied().unwrap_or(Err(ErrorCode::UnknownServerError))
+                {
+                    Ok(()) => {
+                        if let Some(progress) = self.progress.get_mut(partition) {
+                            progress.accepted = Some(offset.clone());
+                        }
+                    }
+                    Err(code) => failed = failed.or(Some(code)),
+                }
+            }
+            if let Purpose::User(id) = entry.purpose {
+                let result = failed.map_or(Ok(()), |code| Err(CommitError::Refused(code)));
+                out.push(Output::CommitDone { id, result });
+            }
+        }
+    }
+
+    /// The whole request was refused for good.
+    pub fn on_refused(&mut self, code: ErrorCode, out: &mut Vec<Output>) {
+        let Some(flight) = self.in_flight.take() else { return };
+        for entry in flight.entries {
+            entry.fail(CommitError::Refused(code), out);
+        }
+    }
+
+    /// The request must be sent again after a backoff; what ended meanwhile is not [O5].
+    pub fn on_retry(&mut self, mutant: Option<Mutant>, out: &mut Vec<Output>) {
+        let Some(flight) = self.in_flight.take() else { return };
+        if Mutant::RetryLowers.is(mutant) {
+            self.pending.extend(flight.entries);
+        } else {
+            self.pending.splice(0..0, flight.entries);
+        }
+        if !self.pending.is_empty() && !self.backing_off {
+            self.backing_off = true;
+            out.push(Output::Arm(Timer::Backoff(BackoffKind::Commit), self.step));
+            self.step = self.step.next();
+        }
+    }
+
+    /// The backoff is over.
+    pub fn on_backoff(&mut self) {
+        self.backing_off = false;
+    }
+
+    /// Which request is in flight, if any.
+    #[must_use]
+    pub fn in_flight(&self) -> Option<(Incarnation, Epoch)> {
+        self.in_flight.as_ref().map(|flight| (flight.incarnation, flight.epoch))
+    }
+
+    /// Gives up on every commit that touches `partitions`: the time for it is over [O6].
+    pub fn give_up(&mut self, partitions: &Partitions, error: CommitError, out: &mut Vec<Output>) {
+        let touches = |entry: &Entry| entry.offsets.keys().any(|p| partitions.contains(p));
+        let mut kept = Vec::new();
+        let mut given_up = Vec::new();
+        for entry in std::mem::take(&mut self.pending) {
+            if touches(&entry) { given_up.push(entry) } else { kept.push(entry) }
+        }
+        self.pending = kept;
+        if let Some(flight) = &mut self.in_flight {
+            for entry in std::mem::take(&mut flight.entries) {
+                if touches(&entry) { given_up.push(entry) } else { flight.entries.push(entry) }
+            }
+        }
+        for entry in given_up {
+            entry.fail(error, out);
+        }
+    }
+
+    /// The ownership of `partitions` ended: nothing that was returned under it is committed any
+    /// more [O5]. A request in flight keeps its slot until it is answered or lost.
+    pub fn on_ownership_ended(
+        &mut self,
+        partitions: &Partitions,
+        mutant: Option<Mutant>,
+        out: &mut Vec<Output>,
+    ) {
+        self.progress.retain(|partition, _| !partitions.contains(partition));
+        if !Mutant::RetryAcrossOwnership.is(mutant) {
+            self.give_up(partitions, CommitError::OwnershipEnded, out);
+        }
+    }
+
+    fn uncommitted(&self, partitions: Option<&Partitions>) -> Offsets {
+        let due = |at: &Progress| at.released.clone().filter(|_| at.released != at.accepted);
+        self.progress
+            .iter()
+            .filter(|(p, _)| partitions.is_none_or(|chosen| chosen.contains(p)))
+            .filter_map(|(&p, at)| Some((p, due(at)?)))
+            .collect()
+    }
+
+    /// Shows every incarnation, for renaming.
+    pub fn visit_incarnations(&mut self, f: &mut dyn FnMut(&mut Incarnation)) {
+        if let Some(flight) = &mut self.in_flight {
+            f(&mut flight.incarnation);
+        }
+    }
+
+    /// Shows every epoch, for renaming.
+    pub fn visit_epochs(&mut self, f: &mut dyn FnMut(&mut Epoch)) {
+        if let Some(flight) = &mut self.in_flight {
+            f(&mut flight.epoch);
+        }
+    }
+}
+
+impl Entry {
+    fn fail(self, error: CommitError, out: &mut Vec<Output>) {
+        if let Purpose::User(id) = self.purpose {
+            out.push(Output::CommitDone { id, result: Err(error) });
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! The routing between the machines of a group: after every input, as far as it goes.
+
+use super::consumer::State;
+use super::{Callback, Ending, Group, LostReason, Mutant, Open, Output, Phase};
+use crate::group::CommitError;
+use evenkeel_spec::words::{BackoffKind, Heartbeat, OffsetCommit, Partitions, Step, Timer};
+
+impl Group {
+    /// Does everything that can be done now, in the order of its urgency.
+    pub(super) fn advance(&mut self, out: &mut Vec<Output>) {
+        self.tell_lost(out);
+        self.join(out);
+        self.reconcile(out);
+        self.end(out);
+        self.send(out);
+    }
+
+    /// C3: what was lost is told from within the next poll, after the callback that is open.
+    fn tell_lost(&mut self, out: &mut Vec<Output>) {
+        if self.inside
+            && self.callback.is_none()
+            && let Some((reason, partitions)) = self.lost_due.take()
+        {
+            let callback = if Mutant::RevokedAfterFence.is(self.config.mutant) {
+                Callback::Revoked(partitions)
+            } else {
+                Callback::Lost(reason, partitions)
+            };
+            self.call(callback, out);
+        }
+    }
+
+    /// M1, M6, M8: joins from within a poll, or after a fence once the application was told.
+    fn join(&mut self, out: &mut Vec<Output>) {
+        let told = self.lost_due.is_none() && self.callback.is_none();
+        let may_join = match self.member.state() {
+            State::Subscribed => self.inside || Mutant::JoinWithoutPoll.is(self.config.mutant),
+            State::Stale => self.inside && told,
+            State::Fenced => told,
+            State::Unsubscribed | State::Joining | State::Joined(_) | State::Fatal => false,
+        };
+        if may_join && self.ending.is_none() {
+            self.member.join();
+            if self.config.auto_commit {
+                out.push(Output::Arm(Timer::AutoCommit, Step::FIRST));
+            }
+        }
+    }
+
+    /// R3 to R6: one pass after the other, until somebody else must act.
+    fn reconcile(&mut self, out: &mut Vec<Output>) {
+        while matches!(self.member.state(), State::Joined(_)) {
+            let goes_on = match self.reconcile.phase().clone() {
+                Phase::Idle => self.begin_pass(out),
+                Phase::Withheld(gone) => self.commit_before(gone),
+                Phase::Committing(gone) => self.await_commit(gone),
+                Phase::Revocable(gone) => self.revoke(gone, out),
+                Phase::Revoking(_) | Phase::Assigning(_) => false,
+            };
+            if !goes_on {
+                return;
+            }
+        }
+    }
+
+    fn begin_pass(&mut self, out: &mut Vec<Output>) -> bool {
+        if self.callback.is_some() {
+            return false;
+        }
+        match self.reconcile.begin(self.ending.is_some()) {
+            Some(revoked) if !revoked.is_empty() => {
+                out.push(Output::Withhold(revoked));
+                out.push(Output::Arm(Timer::Revocation, Step::FIRST));
+                true
+            }
+            Some(_) if self.ending.is_none() => self.assign(out),
+            Some(_) | None => false,
+        }
+    }
+
+    /// R3: waits for the application only while it has records in its hands, or must be called.
+    fn commit_before(&mut self, gone: Partitions) -> bool {
+        let is_done = if self.listener {
+            self.inside && !self.commit.has_unreleased(&gone)
+        } else {
+            !self.commit.has_unreleased(&gone)
+        };
+        if !is_done && !Mutant::RevokeWithoutWaiting.is(self.config.mutant) {
+            return false;
+        }
+        if self.config.auto_commit {
+            self.commit.commit_released(Some(&gone), self.config.mutant);
+        }
+        self.reconcile.enter(Phase::Committing(gone));
+        true
+    }
+
+    fn await_commit(&mut self, gone: Partitions) -> bool {
+        if self.commit.is_outstanding(&gone) {
+            return false;
+        }
+        self.reconcile.enter(Phase::Revocable(gone));
+        true
+    }
+
+    fn revoke(&mut self, gone: Partitions, out: &mut Vec<Output>) -> bool {
+        if !self.listener {
+            self.let_go(out);
+            return true;
+        }
+        if self.inside && self.callback.is_none() {
+            self.call(Callback::Revoked(gone.clone()), out);
+            self.reconcile.enter(Phase::Revoking(gone));
+            if Mutant::AckBeforeRevoked.is(self.config.mutant) {
+                self.member.acknowledge();
+            }
+        }
+        false
+    }
+
+    /// R5: what was revoked is released and acknowledged at once.
+    fn let_go(&mut self, out: &mut Vec<Output>) {
+        let gone = self.reconcile.on_revoked();
+        out.push(Output::Disarm(Timer::Revocation));
+        self.commit.on_ownership_ended(&gone, self.config.mutant, out);
+        out.push(Output::Release(gone));
+        self.member.acknowledge();
+    }
+
+    fn assign(&mut self, out: &mut Vec<Output>) -> bool {
+        if self.listener && !self.inside {
+            return false;
+        }
+        let (added, unopened) = self.reconcile.take_added();
+        if !added.is_empty() {
+            out.push(Output::Own(added));
+        }
+        if self.listener {
+            if Mutant::FetchBeforeAssigned.is(self.config.mutant) && !unopened.is_empty() {
+                out.push(Output::Fetch(unopened.clone()));
+            }
+            self.call(Callback::Assigned(unopened.clone()), out);
+            self.reconcile.enter(Phase::Assigning(unopened));
+            return false;
+        }
+        self.open(&unopened, out);
+        true
+    }
+
+    /// R6: the application has been told, so these are fetched, and the target is acknowledged.
+    fn open(&mut self, opened: &Partitions, out: &mut Vec<Output>) {
+        self.reconcile.on_assigned(opened);
+        if !opened.is_empty() {
+            out.push(Output::Fetch(opened.clone()));
+        }
+        self.member.acknowledge();
+    }
+
+    /// C2: one callback at a time. It counts against the poll interval.
+    fn call(&mut self, callback: Callback, out: &mut Vec<Output>) {
+        assert!(self.inside && self.callback.is_none(), "callbacks are called one at a time");
+        let incarnation = self.incarnations.start();
+        self.callback = Some(Open { incarnation, callback: callback.clone(), current: true });
+        out.push(Output::Arm(Timer::PollInterval, Step::FIRST));
+        out.push(Output::Call { incarnation, callback });
+    }
+
+    /// What follows from the end of a callback, if it still matters [I1].
+    pub(super) fn conclude(&mut self, open: Open, ok: bool, out: &mut Vec<Output>) {
+        let mutant = self.config.mutant;
+        if !open.current {
+            self.conclude_late(open, out);
+            return;
+        }
+        match open.callback {
+            Callback::Revoked(_) if !ok && Mutant::FailedCallbackKeepsMember.is(mutant) => {
+                self.ending = None;
+                self.let_go(out);
+            }
+            Callback::Revoked(_) if Mutant::RevokedAfterFence.is(mutant) => {
+                if matches!(self.reconcile.phase(), Phase::Revoking(_)) {
+                    self.let_go(out);
+                }
+            }
+            Callback::Revoked(_) => self.let_go(out),
+            Callback::Assigned(opened) if ok => self.open(&opened, out),
+            Callback::Assigned(_) if Mutant::FailedCallbackStalls.is(mutant) => {}
+            Callback::Assigned(_) => self.reconcile.on_assign_failed(),
+            Callback::Lost(_, partitions) => {
+                if Mutant::RecordsAfterLost.is(mutant) {
+                    out.push(Output::Release(partitions));
+                }
+            }
+        }
+    }
+
+    /// I1: the end of a callback of an earlier membership changes nothing.
+    fn conclude_late(&mut self, open: Open, out: &mut Vec<Output>) {
+        let mutant = self.config.mutant;
+        match open.callback {
+            Callback::Assigned(opened) if Mutant::LateCallbackApplied.is(mutant) => {
+                out.push(Output::Fetch(opened));
+            }
+            Callback::Revoked(_) if Mutant::LateCallbackEndsSubscription.is(mutant) => {
+                self.member.on_left(State::Unsubscribed, mutant);
+            }
+            Callback::Lost(..) if Mutant::LateLostErasesTarget.is(mutant) => {
+                self.reconcile.erase_target();
+            }
+            Callback::Assigned(_) | Callback::Revoked(_) | Callback::Lost(..) => {}
+        }
+    }
+
+    /// M9: an unsubscribe or close goes on once nothing is owned and no callback is open.
+    fn end(&mut self, out: &mut Vec<Output>) {
+        let Some(ending) = self.ending else { return };
+        let joined = matches!(self.member.state(), State::Joined(_));
+        let busy = joined && !(self.owned().is_empty() && *self.phase() == Phase::Idle);
+        if busy || self.callback.is_some() || self.lost_due.is_some() {
+            return;
+        }
+        if !ending.leaving {
+            self.ending = Some(Ending { leaving: true });
+            self.depart(State::Unsubscribed, out);
+        }
+        if self.departure.is_over() {
+            self.finish_ending(true, out);
+        }
+    }
+
+    pub(super) fn finish_ending(&mut self, clean: bool, out: &mut Vec<Output>) {
+        self.ending = None;
+        self.inside = false;
+        if self.departure.is_over() {
+            out.push(Output::Disarm(Timer::Leave));
+        }
+        out.push(Output::Disarm(Timer::PollInterval));
+        out.push(Output::Left { clean });
+        if let Some((subscription, listener)) = self.next_subscription.take() {
+            self.listener = listener;
+            self.member.on_subscribe(subscription);
+        }
+    }
+
+    /// Ends the membership on our side, and begins to tell the coordinator so.
+    fn depart(&mut self, state: State, out: &mut Vec<Output>) {
+        let mutant = self.config.mutant;
+        let suppressed =
+            Mutant::LeaveSuppressedInFlight.is(mutant) && self.member.in_flight().is_some();
+        if self.member.must_leave() && !suppressed {
+            self.departure.start(self.member.id());
+        }
+        if Mutant::StaleUnsubscribeRejoins.is(mutant) && self.member.state() == State::Stale {
+            return;
+        }
+        self.member.on_left(state, mutant);
+        self.stop_timers(out);
+    }
+
+    /// M8: the application does not poll, or does not let go in time.
+    pub(super) fn leave_stale(&mut self, reason: LostReason, out: &mut Vec<Output>) {
+        if !matches!(self.member.state(), State::Joining | State::Joined(_)) {
+            return;
+        }
+        if !Mutant::StaleKeepsAssignment.is(self.config.mutant) {
+            self.lose(reason, out);
+        }
+        self.depart(State::Stale, out);
+        if !self.departure.is_over() && self.ending.is_none() {
+            out.push(Output::Arm(Timer::Leave, Step::FIRST));
+        }
+    }
+
+    /// C3, O5: everything that is owned is gone at once; the application is told when it polls.
+    pub(super) fn lose(&mut self, reason: LostReason, out: &mut Vec<Output>) {
+        let owned = self.owned().clone();
+        let untold = self.reconcile.on_membership_ended();
+        if let Some(open) = &mut self.callback {
+            open.current = false;
+        }
+        self.stop_timers(out);
+        if owned.is_empty() {
+            return;
+        }
+        self.commit.on_ownership_ended(&owned, self.config.mutant, out);
+        if !(Mutant::RecordsAfterLost.is(self.config.mutant) && self.listener) {
+            out.push(Output::Release(owned.clone()));
+        }
+        out.push(Output::Lost(reason, owned));
+        if self.listener && !untold.is_empty() {
+            self.lost_due = Some((reason, untold));
+        }
+    }
+
+    fn stop_timers(&mut self, out: &mut Vec<Output>) {
+        for timer in [
+            Timer::Heartbeat,
+            Timer::Revocation,
+            Timer::AutoCommit,
+            Timer::Backoff(BackoffKind::Heartbeat),
+        ] {
+            out.push(Output::Disarm(timer));
+        }
+    }
+
+    /// O6, M8: the commit before a revocation is given up; an application that does not let go
+    /// costs the membership.
+    pub(super) fn on_revocation_timeout(&mut self, out: &mut Vec<Output>) {
+        match self.reconcile.phase().clone() {
+            Phase::Committing(gone) if !Mutant::BarrierForEver.is(self.config.mutant) => {
+                self.commit.give_up(&gone, CommitError::Expired, out);
+            }
+            Phase::Withheld(_) | Phase::Revocable(_) | Phase::Revoking(_) => {
+                self.leave_stale(LostReason::RebalanceTimeout, out);
+            }
+            Phase::Idle | Phase::Committing(_) | Phase::Assigning(_) => {}
+        }
+    }
+
+    /// M9: no more time to leave. What was not sent is sent, but nobody waits for an answer.
+    pub(super) fn on_leave_timeout(&mut self, out: &mut Vec<Output>) {
+        if self.ending.is_none() {
+            self.departure.finish();
+            return;
+        }
+        let owned = self.owned().clone();
+        self.lost_due = None;
+        self.reconcile.on_membership_ended();
+        if let Some(open) = &mut self.callback {
+            open.current = false;
+        }
+        if !owned.is_empty() {
+            self.commit.on_ownership_ended(&owned, self.config.mutant, out);
+            out.push(Output::Release(owned));
+        }
+        if self.departure.is_over() {
+            self.depart(State::Unsubscribed, out);
+        } else {
+            self.departure.finish();
+            self.member.on_left(State::Unsubscribed, self.config.mutant);
+        }
+        if !self.departure.is_over() {
+            out.push(Output::Arm(Timer::Leave, Step::FIRST));
+        }
+        self.finish_ending(false, out);
+    }
+
+    /// L1, N1: sends what is due, and looks for the coordinator only if something is.
+    fn send(&mut self, out: &mut Vec<Output>) {
+        let mutant = self.config.mutant;
+        let leave = self.departure.is_due();
+        let heartbeat = self.departure.is_over() && self.member.is_due(mutant);
+        let commit = self.commit.is_sendable(mutant) && self.owner().is_some();
+        if !(leave || heartbeat || commit || self.coordinator_wanted) {
+            return;
+        }
+        let Some(to) = self.lookup.known() else {
+            if self.lookup.is_unasked() {
+                self.lookup.ask(self.incarnations.start(), out);
+            }
+            return;
+        };
+        self.coordinator_wanted = false;
+        if commit && let Some(owner) = self.owner() {
+            let incarnation = self.incarnations.start();
+            let offsets = self.commit.send(incarnation, owner.epoch, mutant);
+            if !offsets.is_empty() {
+                let request = OffsetCommit { owner: Some(owner), offsets };
+                out.push(Output::OffsetCommit { incarnation, to, request });
+            }
+        }
+        if leave {
+            let incarnation = self.incarnations.start();
+            let request = self.departure.send(incarnation);
+            out.push(Output::Heartbeat { incarnation, to, request });
+        } else if heartbeat {
+            let incarnation = self.incarnations.start();
+            let request = self.heartbeat(incarnation);
+            out.push(Output::Arm(Timer::Heartbeat, Step::FIRST));
+            out.push(Output::Heartbeat { incarnation, to, request });
+        }
+    }
+
+    fn heartbeat(&mut self, incarnation: crate::Incarnation) -> Heartbeat {
+        let mutant = self.config.mutant;
+        let mut owned = self.reconcile.owned().clone();
+        if let (true, Phase::Revoking(gone)) =
+            (Mutant::AckBeforeRevoked.is(mutant), self.reconcile.phase())
+        {
+            owned = &owned - gone;
+        }
+        let terms = (self.config.rebalance_timeout_ms, self.config.assignor.as_ref());
+        self.member.send(incarnation, &owned, terms, mutant)
+    }
+}

@@ -1,0 +1,238 @@
+//! KIP-848 membership: when to heartbeat and what to say. spec/02-membership.md.
+//!
+//! Decides joining, staying and being fenced, and which fields a heartbeat carries. Leaving is
+//! [`departure`](super::departure)'s, what to do with an assignment
+//! [`reconcile`](super::reconcile)'s.
+
+use super::Mutant;
+use crate::Incarnation;
+use evenkeel_spec::words::{
+    Assignor, Epoch, Heartbeat, HeartbeatEpoch, MemberId, Owner, Partitions, Step, Subscription,
+};
+
+/// Where a member stands. Kafka's `MemberState`, less what other machines know: its RECONCILING and
+/// ACKNOWLEDGING are [`reconcile`](super::reconcile)'s phases, its LEAVING is
+/// [`departure`](super::departure)'s.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum State {
+    /// Wants nothing from the group.
+    #[default]
+    Unsubscribed,
+    /// Wants to join, from within the next poll [M1].
+    Subscribed,
+    /// Says epoch 0 until it is answered.
+    Joining,
+    /// Is a member of this epoch.
+    Joined(Epoch),
+    /// Was fenced and joins again once the application has been told [M6].
+    Fenced,
+    /// Left because the application did not poll; joins again at the next poll [M8].
+    Stale,
+    /// The coordinator refused for good.
+    Fatal,
+}
+
+/// One member: its state and the heartbeat it has in flight.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Member {
+    id: u32,
+    state: State,
+    subscription: Option<Subscription>,
+    /// The subscription has changed since it was last sent.
+    subscription_due: bool,
+    /// What is owned must be told at once [M5].
+    ack_due: bool,
+    /// The next heartbeat carries all fields [M4].
+    all_fields: bool,
+    /// The heartbeat timer has fired.
+    interval_over: bool,
+    in_flight: Option<Incarnation>,
+    backing_off: bool,
+    step: Step,
+    /// A heartbeat of this membership went out, so that the coordinator may know the member.
+    is_known: bool,
+}
+
+impl Member {
+    /// Where it stands.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// The id in use.
+    #[must_use]
+    pub fn id(&self) -> MemberId {
+        MemberId(self.id)
+    }
+
+    /// In whose name offsets are committed: id and epoch while joined.
+    #[must_use]
+    pub fn owner(&self) -> Option<Owner> {
+        match self.state {
+            State::Joined(epoch) => Some(Owner { member: self.id(), epoch }),
+            _ => None,
+        }
+    }
+
+    /// The heartbeat in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> Option<Incarnation> {
+        self.in_flight
+    }
+
+    /// Whether the coordinator may hold a membership that only a leave or its timers can end.
+    #[must_use]
+    pub fn must_leave(&self) -> bool {
+        matches!(self.state, State::Joining | State::Joined(_)) && self.is_known
+    }
+
+    /// The application subscribes, or changes what it subscribes to.
+    pub fn on_subscribe(&mut self, subscription: Subscription) {
+        self.subscription_due = self.subscription.as_ref() != Some(&subscription);
+        self.subscription = Some(subscription);
+        if matches!(self.state, State::Unsubscribed | State::Fatal) {
+            self.state = State::Subscribed;
+        }
+    }
+
+    /// Joins: from within a poll, or once a fence has been told [M1] [M6] [M8].
+    pub fn join(&mut self) {
+        let fresh = Self { id: self.id, subscription: self.subscription.take(), ..Self::default() };
+        *self = Self { state: State::Joining, all_fields: true, ..fresh };
+    }
+
+    /// What is owned has changed, or a target was applied: tell at once [M5].
+    pub fn acknowledge(&mut self) {
+        self.ack_due = true;
+    }
+
+    /// The heartbeat timer has fired.
+    pub fn on_interval(&mut self) {
+        self.interval_over = true;
+    }
+
+    /// The backoff after a failure is over.
+    pub fn on_backoff(&mut self) {
+        self.backing_off = false;
+    }
+
+    /// The next heartbeat goes to a coordinator that may know less: all fields [M4].
+    pub fn on_new_coordinator(&mut self) {
+        self.all_fields = true;
+    }
+
+    /// Whether a heartbeat should go out now.
+    #[must_use]
+    pub fn is_due(&self, mutant: Option<Mutant>) -> bool {
+        let due = match self.state {
+            State::Joining => true,
+            State::Joined(_) => self.interval_over || self.ack_due || self.subscription_due,
+            State::Fenced => Mutant::HeartbeatWhileFenced.is(mutant),
+            State::Unsubscribed | State::Subscribed | State::Stale | State::Fatal => false,
+        };
+        due && self.in_flight.is_none() && !self.backing_off
+    }
+
+    /// Makes the heartbeat that is due. `owned` is what the application has really applied [M5].
+    pub fn send(
+        &mut self,
+        incarnation: Incarnation,
+        owned: &Partitions,
+        (rebalance_timeout_ms, assignor): (u32, Option<&Assignor>),
+        mutant: Option<Mutant>,
+    ) -> Heartbeat {
+        let (epoch, joins) = match self.state {
+            State::Joined(epoch) => (HeartbeatEpoch::Stay(epoch), false),
+            _ => (HeartbeatEpoch::Join, true),
+        };
+        let all = self.all_fields && !(Mutant::DeltaOnRejoin.is(mutant) && self.id_was_known());
+        let told = all || self.ack_due;
+        let request = Heartbeat {
+            member: self.id(),
+            epoch,
+            rebalance_timeout_ms: all.then_some(rebalance_timeout_ms),
+            subscription: (all || self.subscription_due)
+                .then(|| self.subscription.clone().unwrap_or_default()),
+            assignor: if all { assignor.cloned() } else { None },
+            owned: told.then(|| if joins { Partitions::new() } else { owned.clone() }),
+        };
+        self.in_flight = Some(incarnation);
+        self.is_known = true;
+        self.interval_over = false;
+        self.subscription_due = false;
+        self.ack_due &= !told;
+        self.all_fields = false;
+        request
+    }
+
+    /// The heartbeat in flight was accepted with `epoch`.
+    pub fn on_accepted(&mut self, epoch: Epoch) {
+        self.in_flight = None;
+        self.step = Step::FIRST;
+        if matches!(self.state, State::Joining | State::Joined(_)) {
+            self.state = State::Joined(epoch);
+        }
+    }
+
+    /// The heartbeat in flight failed or its answer was lost: again after a backoff, with all
+    /// fields [M4]. Returns the backoff's step.
+    pub fn on_retry(&mut self, mutant: Option<Mutant>) -> Step {
+        if !Mutant::ErrorKeepsInFlight.is(mutant) {
+            self.in_flight = None;
+        }
+        self.all_fields = !Mutant::NoFullAfterLostAnswer.is(mutant);
+        self.interval_over = true;
+        self.backing_off = true;
+        let step = self.step;
+        self.step = step.next();
+        step
+    }
+
+    /// The coordinator ended the membership [M6]. `new_id`: it does not know the id [M7].
+    pub fn on_fenced(&mut self, new_id: bool) {
+        self.end(State::Fenced, new_id);
+    }
+
+    /// The member left. A late commit under the old id must find nobody [M7].
+    pub fn on_left(&mut self, state: State, mutant: Option<Mutant>) {
+        self.end(state, !Mutant::KeepIdAfterLeave.is(mutant));
+        if state == State::Unsubscribed {
+            self.subscription = None;
+        }
+    }
+
+    /// The coordinator refused for good.
+    pub fn on_fatal(&mut self) {
+        self.end(State::Fatal, false);
+    }
+
+    /// Whether a heartbeat of this membership is being answered or awaited after `all_fields`.
+    fn id_was_known(&self) -> bool {
+        self.id > 0 || self.is_known
+    }
+
+    fn end(&mut self, state: State, new_id: bool) {
+        let id = if new_id { self.id + 1 } else { self.id };
+        *self = Self { id, state, subscription: self.subscription.take(), ..Self::default() };
+    }
+
+    /// Shows every incarnation, for renaming.
+    pub fn visit_incarnations(&mut self, f: &mut dyn FnMut(&mut Incarnation)) {
+        if let Some(incarnation) = &mut self.in_flight {
+            f(incarnation);
+        }
+    }
+
+    /// Shows every epoch, for renaming.
+    pub fn visit_epochs(&mut self, f: &mut dyn FnMut(&mut Epoch)) {
+        if let State::Joined(epoch) = &mut self.state {
+            f(epoch);
+        }
+    }
+
+    /// Shows the id, for renaming.
+    pub fn visit_id(&mut self, f: &mut dyn FnMut(&mut u32)) {
+        f(&mut self.id);
+    }
+}

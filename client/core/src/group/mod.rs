@@ -1,0 +1,357 @@
+//! The group's side of one consumer: membership, reconciliation, coordinator, commits.
+//!
+//! An untimed composite of machines. The timed shell and the model embed this same value, so that
+//! the routing between the machines is explored too. Inputs are `on_*` methods; what must be done
+//! comes out as [`Output`]s, in order. It decides nothing about connections, positions, fetching or
+//! durations. spec/02 to spec/06.
+
+mod advance;
+mod answers;
+pub mod consumer;
+pub mod departure;
+mod mutant;
+mod output;
+pub mod reconcile;
+#[cfg(test)]
+mod tests;
+
+pub use mutant::Mutant;
+pub use output::{Callback, CommitError, CommitId, Fault, LostReason, Output};
+
+use crate::commit::{Commit, Offsets};
+use crate::lookup::Lookup;
+use crate::{Incarnation, Incarnations};
+use consumer::{Member, State};
+use departure::Departure;
+use evenkeel_spec::words::{
+    Assignor, BackoffKind, Epoch, MemberId, NodeId, Owner, Partitions, Step, Subscription, Timer,
+    TopicId,
+};
+use reconcile::{Phase, Reconcile};
+use std::collections::BTreeSet;
+
+/// What the group's side is told once.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct GroupConfig {
+    /// `enable.auto.commit`.
+    pub auto_commit: bool,
+    /// `max.poll.interval.ms`, which KIP-848 also tells the coordinator as rebalance timeout.
+    pub rebalance_timeout_ms: u32,
+    /// `group.remote.assignor`; `None`: the coordinator's default.
+    pub assignor: Option<Assignor>,
+    /// The seeded fault, for the model. Has no effect without the cargo feature `mutants`.
+    pub mutant: Option<Mutant>,
+}
+
+/// The group's side of one consumer.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Group {
+    config: GroupConfig,
+    member: Member,
+    departure: Departure,
+    reconcile: Reconcile,
+    lookup: Lookup,
+    commit: Commit,
+    incarnations: Incarnations,
+    /// The application is inside poll, unsubscribe or close: callbacks may be called.
+    inside: bool,
+    /// The application has a listener.
+    listener: bool,
+    callback: Option<Open>,
+    /// The application must be told that these are gone [C3].
+    lost_due: Option<(LostReason, Partitions)>,
+    ending: Option<Ending>,
+    /// Subscribed while an unsubscribe was still going on: comes into force after it.
+    next_subscription: Option<(Subscription, bool)>,
+    /// Somebody outside of this composite needs the coordinator (committed offsets).
+    coordinator_wanted: bool,
+}
+
+/// The callback that the application is in [C2].
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+struct Open {
+    incarnation: Incarnation,
+    callback: Callback,
+    /// It belongs to the membership that is still going on [I1].
+    current: bool,
+}
+
+/// An unsubscribe or a close under way.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+struct Ending {
+    /// The leave has begun, or was not needed.
+    leaving: bool,
+}
+
+impl Group {
+    /// A member of nothing.
+    #[must_use]
+    pub fn new(config: GroupConfig) -> Self {
+        Self {
+            config,
+            member: Member::default(),
+            departure: Departure::default(),
+            reconcile: Reconcile::default(),
+            lookup: Lookup::default(),
+            commit: Commit::default(),
+            incarnations: Incarnations::default(),
+            inside: false,
+            listener: false,
+            callback: None,
+            lost_due: None,
+            ending: None,
+            next_subscription: None,
+            coordinator_wanted: false,
+        }
+    }
+
+    /// The application subscribes, or changes what it subscribes to.
+    pub fn on_subscribe(
+        &mut self,
+        subscription: Subscription,
+        listener: bool,
+        out: &mut Vec<Output>,
+    ) {
+        if self.ending.is_some() {
+            self.next_subscription = Some((subscription, listener));
+            return;
+        }
+        self.listener = listener;
+        self.member.on_subscribe(subscription);
+        self.advance(out);
+    }
+
+    /// The application unsubscribes [M9]; `seen`: it took everything that it was given. Over with
+    /// [`Output::Left`].
+    pub fn on_unsubscribe(&mut self, seen: bool, out: &mut Vec<Output>) {
+        self.enter(seen, out);
+        self.next_subscription = None;
+        if self.ending.is_none() {
+            self.ending = Some(Ending { leaving: false });
+            out.push(Output::Arm(Timer::Leave, Step::FIRST));
+        }
+        self.advance(out);
+    }
+
+    /// The application closes the consumer: an unsubscribe for good.
+    pub fn on_close(&mut self, seen: bool, out: &mut Vec<Output>) {
+        self.on_unsubscribe(seen, out);
+    }
+
+    /// The application entered poll; `seen`: it took everything that it was given, and is done with
+    /// it [O1].
+    pub fn on_poll(&mut self, seen: bool, out: &mut Vec<Output>) {
+        self.enter(seen, out);
+        self.advance(out);
+    }
+
+    /// The application left poll with nothing, or dropped it. Idempotent.
+    pub fn on_poll_ended(&mut self, out: &mut Vec<Output>) {
+        self.leave_poll(out);
+        self.advance(out);
+    }
+
+    /// Records went to the application, which leaves poll with them. For each partition the offset
+    /// of the next record.
+    pub fn on_returned(&mut self, returned: &Offsets, out: &mut Vec<Output>) {
+        assert!(self.may_return(), "records are returned from within a poll, between callbacks");
+        assert!(
+            returned.keys().all(|p| self.reconcile.owned().contains(p)),
+            "only records of owned partitions are returned"
+        );
+        self.commit.on_returned(returned);
+        self.leave_poll(out);
+        self.advance(out);
+    }
+
+    /// A callback is over. `ok`: it neither failed nor panicked; if it did, poll returns that, and
+    /// the application is outside of it again.
+    pub fn on_callback_done(&mut self, incarnation: Incarnation, ok: bool, out: &mut Vec<Output>) {
+        let Some(open) = self.callback.take_if(|open| open.incarnation == incarnation) else {
+            return;
+        };
+        if ok && self.inside {
+            out.push(Output::Disarm(Timer::PollInterval));
+        } else if self.ending.is_none() {
+            self.inside = false;
+        }
+        self.conclude(open, ok, out);
+        self.advance(out);
+    }
+
+    /// The application commits; `None`: everything that was returned to it so far [O2].
+    pub fn on_commit(&mut self, id: CommitId, offsets: Option<Offsets>, out: &mut Vec<Output>) {
+        let refusal = if self.member.owner().is_none() {
+            Some(CommitError::NotAMember)
+        } else if offsets.iter().flatten().any(|(p, _)| !self.reconcile.owned().contains(p)) {
+            Some(CommitError::NotOwned)
+        } else {
+            None
+        };
+        if let Some(error) = refusal {
+            out.push(Output::CommitDone { id, result: Err(error) });
+            return;
+        }
+        let offsets = offsets.unwrap_or_else(|| self.commit.returned());
+        self.commit.on_commit(id, offsets, out);
+        self.advance(out);
+    }
+
+    /// The caller of a commit is gone or out of time.
+    pub fn on_commit_abandoned(&mut self, id: CommitId, out: &mut Vec<Output>) {
+        self.commit.on_abandoned(id);
+        self.advance(out);
+    }
+
+    /// Metadata can name these topics now [R7].
+    pub fn on_topics_resolved(&mut self, resolved: &BTreeSet<TopicId>, out: &mut Vec<Output>) {
+        self.reconcile.on_resolved(resolved, self.config.mutant);
+        self.advance(out);
+    }
+
+    /// Something outside needs the coordinator, to ask it for committed offsets.
+    pub fn on_coordinator_wanted(&mut self, out: &mut Vec<Output>) {
+        self.coordinator_wanted = true;
+        self.advance(out);
+    }
+
+    /// Something outside was told by the coordinator that it is none [L3].
+    pub fn on_not_coordinator(&mut self, out: &mut Vec<Output>) {
+        self.lookup.invalidate();
+        self.advance(out);
+    }
+
+    /// An armed timer has fired.
+    pub fn on_timer(&mut self, timer: Timer, out: &mut Vec<Output>) {
+        match timer {
+            Timer::Heartbeat => self.member.on_interval(),
+            Timer::PollInterval => self.leave_stale(LostReason::PollInterval, out),
+            Timer::Revocation => self.on_revocation_timeout(out),
+            Timer::AutoCommit => {
+                self.commit.commit_released(None, self.config.mutant);
+                out.push(Output::Arm(Timer::AutoCommit, Step::FIRST));
+            }
+            Timer::Backoff(BackoffKind::Lookup) => self.lookup.on_backoff(),
+            Timer::Backoff(BackoffKind::Heartbeat) => {
+                self.member.on_backoff();
+                self.departure.on_backoff();
+            }
+            Timer::Backoff(BackoffKind::Commit) => self.commit.on_backoff(),
+            Timer::Leave => self.on_leave_timeout(out),
+        }
+        self.advance(out);
+    }
+
+    /// In whose name offsets are committed and fetched: id and epoch while a member.
+    #[must_use]
+    pub fn owner(&self) -> Option<Owner> {
+        self.member.owner()
+    }
+
+    /// The member id in use.
+    #[must_use]
+    pub fn member_id(&self) -> MemberId {
+        self.member.id()
+    }
+
+    /// Where the member stands.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.member.state()
+    }
+
+    /// The step of the reconciliation.
+    #[must_use]
+    pub fn phase(&self) -> &Phase {
+        self.reconcile.phase()
+    }
+
+    /// The partitions that the application has been given.
+    #[must_use]
+    pub fn owned(&self) -> &Partitions {
+        self.reconcile.owned()
+    }
+
+    /// Whether records may be returned: the application is inside poll, and in no callback.
+    #[must_use]
+    pub fn may_return(&self) -> bool {
+        self.inside && self.callback.is_none() && self.ending.is_none()
+    }
+
+    /// Whether an unsubscribe or a close is going on.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    /// Whether a leave is still to be answered.
+    #[must_use]
+    pub fn is_departing(&self) -> bool {
+        !self.departure.is_over()
+    }
+
+    /// The open callback.
+    #[must_use]
+    pub fn open_callback(&self) -> Option<(Incarnation, &Callback)> {
+        self.callback.as_ref().map(|open| (open.incarnation, &open.callback))
+    }
+
+    /// Whether the member wants nothing more than to keep its heartbeat going.
+    #[must_use]
+    pub fn is_stable(&self) -> bool {
+        matches!(self.member.state(), State::Joined(_))
+            && self.reconcile.is_settled()
+            && self.callback.is_none()
+            && self.departure.is_over()
+    }
+
+    /// The coordinator, if known.
+    #[must_use]
+    pub fn coordinator(&self) -> Option<NodeId> {
+        self.lookup.known()
+    }
+
+    /// Shows every incarnation that is alive, for renaming.
+    pub fn visit_incarnations(&mut self, f: &mut dyn FnMut(&mut Incarnation)) {
+        self.member.visit_incarnations(f);
+        self.departure.visit_incarnations(f);
+        self.lookup.visit_incarnations(f);
+        self.commit.visit_incarnations(f);
+        if let Some(open) = &mut self.callback {
+            f(&mut open.incarnation);
+        }
+    }
+
+    /// Goes on numbering after `count` living incarnations, for renaming.
+    pub fn restart_incarnations_after(&mut self, count: u32) {
+        self.incarnations.restart_after(count);
+    }
+
+    /// Shows every epoch, for renaming.
+    pub fn visit_epochs(&mut self, f: &mut dyn FnMut(&mut Epoch)) {
+        self.member.visit_epochs(f);
+        self.commit.visit_epochs(f);
+    }
+
+    /// Shows every member id, for renaming.
+    pub fn visit_member_ids(&mut self, f: &mut dyn FnMut(&mut u32)) {
+        self.member.visit_id(f);
+        self.departure.visit_id(f);
+    }
+
+    fn enter(&mut self, seen: bool, out: &mut Vec<Output>) {
+        self.inside = true;
+        if self.callback.is_none() {
+            out.push(Output::Disarm(Timer::PollInterval));
+        }
+        if seen {
+            self.commit.release();
+        }
+    }
+
+    fn leave_poll(&mut self, out: &mut Vec<Output>) {
+        if std::mem::take(&mut self.inside) && self.member.state() != State::Unsubscribed {
+            out.push(Output::Arm(Timer::PollInterval, Step::FIRST));
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Seeded faults of the client's machines, one at a time, for the model: each must be found by the
+//! rule named for it. Without the cargo feature `mutants` no fault can be switched on.
+
+macro_rules! mutants {
+    ($($(#[doc = $doc:literal])* $name:ident)*) => {
+        /// A fault that the model can seed into a [`Group`](super::Group).
+        #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+        pub enum Mutant {
+            $($(#[doc = $doc])* $name,)*
+        }
+
+        impl Mutant {
+            /// Every fault.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The real bug or the reason behind the fault.
+            #[must_use]
+            pub fn source(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($doc),*).trim_ascii(),)*
+                }
+            }
+        }
+    };
+}
+
+mutants! {
+    /// KAFKA-16312: a target equal to what is owned is not acknowledged.
+    AckSkippedWhenEqual
+    /// KAFKA-20321: after a fence the partitions stay until the lost callback has returned.
+    RecordsAfterLost
+    /// KAFKA-16251: a fenced member heartbeats during its lost callback.
+    HeartbeatWhileFenced
+    /// KAFKA-16639: a leave is not sent while a heartbeat is in flight.
+    LeaveSuppressedInFlight
+    /// KAFKA-16215: an error answer does not free the heartbeat's slot.
+    ErrorKeepsInFlight
+    /// KAFKA-16190: a rejoining member leaves out fields that it sent before.
+    DeltaOnRejoin
+    /// KAFKA-16198: topic ids that resolve late are taken for the whole target.
+    LateTopicLosesOthers
+    /// KAFKA-16258: a member that left by its poll interval keeps its partitions.
+    StaleKeepsAssignment
+    /// KAFKA-17154: a member joins before the application polls.
+    JoinWithoutPoll
+    /// KAFKA-18641: automatic commits cover records that the application still works on.
+    CommitUnreleased
+    /// KAFKA-20332: a revocation does not wait for records that the application still works on.
+    RevokeWithoutWaiting
+    /// KAFKA-16933: a failing callback keeps an unsubscribing member from leaving.
+    FailedCallbackKeepsMember
+    /// KAFKA-16375: a callback's completion is applied to a membership that it does not belong to.
+    LateCallbackApplied
+    /// Candidate C2: unsubscribing a member that left by its poll interval lets it rejoin.
+    StaleUnsubscribeRejoins
+    /// Candidate C1: a revoked callback of an ended subscription ends the next one.
+    LateCallbackEndsSubscription
+    /// Candidate C9: a lost callback that returns late erases the new target.
+    LateLostErasesTarget
+    /// Candidate C10: an answer to a heartbeat of an earlier membership is believed.
+    LateAnswerBelieved
+    /// Kafka 4.3.1: a member id that left is used again, so that its late commit is accepted.
+    KeepIdAfterLeave
+    /// KAFKA-16133: a commit before a revocation that is retried for ever holds the partition.
+    BarrierForEver
+    /// Partitions are acknowledged as released before the revoked callback has returned.
+    AckBeforeRevoked
+    /// A commit is retried although its ownership ended and began again.
+    RetryAcrossOwnership
+    /// A retried commit overwrites a newer one.
+    RetryLowers
+    /// A second commit goes out while one is in flight.
+    TwoCommitsInFlight
+    /// KAFKA-18160: a callback that failed leaves its reconciliation open for ever.
+    FailedCallbackStalls
+    /// A fenced member calls revoked instead of lost.
+    RevokedAfterFence
+    /// KAFKA-20106: partitions are returned from before the assigned callback has returned.
+    FetchBeforeAssigned
+    /// KAFKA-16185: the lost answer's changes are not asked for again in full.
+    NoFullAfterLostAnswer
+}
+
+impl Mutant {
+    /// Whether this fault is the seeded one.
+    #[must_use]
+    pub fn is(self, seeded: Option<Self>) -> bool {
+        cfg!(feature = "mutants") && seeded == Some(self)
+    }
+}

@@ -1,0 +1,1 @@
+//! The group alone, step by step.
