@@ -63,7 +63,8 @@ pub trait System:
     fn settle_action(&self, state: &Self::State) -> Option<Self::Action>;
 
     /// The abstract transition of a step. `before` is canonical, `after` is its successor before
-    /// renaming, so that both have the same epochs. None: no witness is wanted for it.
+    /// renaming, so that both have the same epochs. None: no witness is wanted for it. Asked once for every
+    /// transition: a small `Copy` type is much cheaper than a string.
     fn key(
         &self,
         before: &Self::State,
