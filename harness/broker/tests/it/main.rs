@@ -1,0 +1,4 @@
+//! The broker, seen by kafka-protocol's client side.
+
+mod data;
+mod peer;
