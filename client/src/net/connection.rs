@@ -1,0 +1,130 @@
+//! One connection to one broker: a task that connects, then writes requests and reads frames.
+//!
+//! Decides nothing about when to connect, whom to ask or what an answer means: it reports to the
+//! driver, in order, that it is connected, each frame, and its end with the cause.
+
+use super::transport::{Connector, Stream};
+use evenkeel_core::Address;
+use crate::wire::frame::{FrameError, FrameReader};
+use bytes::Bytes;
+use evenkeel_core::ConnectionId;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+/// What a connection reports.
+#[derive(Debug)]
+pub(crate) struct NetEvent {
+    pub(crate) connection: ConnectionId,
+    pub(crate) news: News,
+}
+
+/// The news of one connection.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// Bytes may flow.
+    Connected,
+    /// A frame came.
+    Frame(Bytes),
+    /// It is over, or never began.
+    Ended(String),
+}
+
+/// The driver's end of a connection; dropping it closes the connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    requests: mpsc::UnboundedSender<Bytes>,
+    task: AbortHandle,
+}
+
+impl Connection {
+    /// Starts to connect. Must be called within a runtime.
+    pub(crate) fn open(
+        id: ConnectionId,
+        address: &Address,
+        connector: &Arc<dyn Connector>,
+        frame_max: u32,
+        events: mpsc::Sender<NetEvent>,
+    ) -> Self {
+        let (requests, queue) = mpsc::unbounded_channel();
+        let connecting = connector.connect(address);
+        let task = tokio::spawn(async move {
+            let end = match connecting.await {
+                Ok(stream) => serve(id, stream, queue, frame_max, &events).await,
+                Err(cause) => cause,
+            };
+            // The driver is gone if nobody listens; then nobody needs to know.
+            let _ = events.send(NetEvent { connection: id, news: News::Ended(end) }).await;
+        });
+        Self { requests, task: task.abort_handle() }
+    }
+
+    /// Queues a whole frame. Core bounds how many are in flight. A request to a connection that has
+    /// just ended goes nowhere: its end is on its way to the driver.
+    pub(crate) fn send(&self, frame: Bytes) {
+        let _ = self.requests.send(frame);
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Reads and writes until the connection ends; the cause of the end.
+async fn serve(
+    id: ConnectionId,
+    stream: Box<dyn Stream>,
+    queue: mpsc::UnboundedReceiver<Bytes>,
+    frame_max: u32,
+    events: &mpsc::Sender<NetEvent>,
+) -> String {
+    if events.send(NetEvent { connection: id, news: News::Connected }).await.is_err() {
+        return String::new();
+    }
+    let (source, sink) = tokio::io::split(stream);
+    let reading = read_frames(id, FrameReader::new(source), frame_max, events);
+    tokio::select! {
+        biased;
+        cause = reading => cause.to_string(),
+        cause = write_frames(sink, queue) => cause,
+    }
+}
+
+async fn read_frames(
+    id: ConnectionId,
+    mut reader: FrameReader<impl AsyncRead + Unpin>,
+    frame_max: u32,
+    events: &mpsc::Sender<NetEvent>,
+) -> FrameError {
+    loop {
+        match reader.next().await {
+            Ok(frame) => {
+                reader.raise_bound(frame_max);
+                let event = NetEvent { connection: id, news: News::Frame(frame) };
+                if events.send(event).await.is_err() {
+                    return FrameError::Closed;
+                }
+            }
+            Err(error) => return error,
+        }
+    }
+}
+
+async fn write_frames(
+    mut sink: impl AsyncWrite + Unpin,
+    mut queue: mpsc::UnboundedReceiver<Bytes>,
+) -> String {
+    while let Some(frame) = queue.recv().await {
+        if let Err(error) = sink.write_all(&frame).await {
+            return error.to_string();
+        }
+        if let Err(error) = sink.flush().await {
+            return error.to_string();
+        }
+    }
+    // The driver dropped its end, which aborts this task; wait for that.
+    std::future::pending().await
+}

@@ -1,0 +1,54 @@
+//! How bytes get to a broker: TCP, or whatever a test puts in its place.
+
+use evenkeel_core::Address;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, lookup_host};
+
+/// A byte stream to and from one broker.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// The future of a connection attempt; the error is a sentence for the user.
+pub type Connecting = Pin<Box<dyn Future<Output = Result<Box<dyn Stream>, String>> + Send>>;
+
+/// Opens connections to brokers. [`Tcp`] is the default; tests pass their own, for example
+/// in-memory streams or a simulated network.
+pub trait Connector: fmt::Debug + Send + Sync + 'static {
+    /// Connects to `address`, which is to be resolved anew each time. The future is dropped when
+    /// `socket.connection.setup.timeout.ms` passes.
+    fn connect(&self, address: &Address) -> Connecting;
+}
+
+/// Plain TCP with `TCP_NODELAY`. All addresses of a name are tried in the resolver's order, IPv6
+/// and IPv4 alike.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tcp;
+
+impl Connector for Tcp {
+    fn connect(&self, address: &Address) -> Connecting {
+        let address = address.clone();
+        Box::pin(async move {
+            let resolved = lookup_host((&*address.host, address.port))
+                .await
+                .map_err(|error| format!("cannot resolve {}: {error}", address.host))?;
+            let mut causes = Vec::new();
+            for socket in resolved {
+                match TcpStream::connect(socket).await {
+                    Ok(stream) => {
+                        stream.set_nodelay(true).map_err(|error| error.to_string())?;
+                        return Ok(Box::new(stream) as Box<dyn Stream>);
+                    }
+                    Err(error) => causes.push(format!("{socket}: {error}")),
+                }
+            }
+            if causes.is_empty() {
+                causes.push(format!("{} has no address", address.host));
+            }
+            Err(causes.join("; "))
+        })
+    }
+}

@@ -1,0 +1,1 @@
+//! The codec against kafka-protocol's broker side.
