@@ -282,11 +282,11 @@ impl Group {
         if owned.is_empty() {
             return;
         }
+        out.push(Output::Lost(reason, owned.clone()));
         self.commit.on_ownership_ended(&owned, self.config.mutant, out);
         if !(Mutant::RecordsAfterLost.is(self.config.mutant) && self.listener) {
-            out.push(Output::Release(owned.clone()));
+            out.push(Output::Release(owned));
         }
-        out.push(Output::Lost(reason, owned));
         if self.listener && !untold.is_empty() {
             self.lost_due = Some((reason, untold));
         }
@@ -330,6 +330,7 @@ impl Group {
             open.current = false;
         }
         if !owned.is_empty() {
+            out.push(Output::Lost(LostReason::LeaveTimeout, owned.clone()));
             self.commit.on_ownership_ended(&owned, self.config.mutant, out);
             out.push(Output::Release(owned));
         }

@@ -99,6 +99,8 @@ pub enum LostReason {
     RebalanceTimeout,
     /// The coordinator refused the member for good.
     Fatal(ErrorCode),
+    /// An unsubscribe or close was out of time before the application had let go.
+    LeaveTimeout,
 }
 
 /// Why a commit failed.
