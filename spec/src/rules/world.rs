@@ -1,7 +1,9 @@
 //! One moment of a group, as an onlooker sees it, and which moment may follow.
 
 use super::{Conduct, Rule, Violation};
-use crate::words::{Epoch, ErrorCode, MemberId, Offset, Owner, Partitions, TopicIdPartition};
+use crate::words::{
+    Epoch, ErrorCode, MemberId, Offset, Owner, Partitions, TopicId, TopicIdPartition,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A moment of a group.
