@@ -24,7 +24,7 @@ pub trait Chunk {
     /// Takes the next records, at most `records_max`.
     ///
     /// # Errors
-    /// The next record cannot be read; nothing was taken.
+    /// The next record cannot be read; nothing was taken, and each later call says the same.
     fn take(&mut self, records_max: usize) -> Result<Taken<Self::Part>, Self::Fault>;
 }
 

@@ -3,27 +3,23 @@
 //! [`group`] is the untimed composite that the model explores as well. [`Shell`] embeds it with the
 //! machines of the data path and owns time: the driver (crate `evenkeel`) hands it what happened
 //! and carries out what it orders.
-//!
-//! ```text
-//! Shell::<C>::new(config) -> Self                                     // C: Chunk
-//! handle_command(now, Command)
-//! handle_connected(now, ConnectionId)
-//! handle_disconnected(now, ConnectionId, Cause)
-//! handle_response(now, ConnectionId, RequestId, Result<Answered<C>, Misbehaved>)
-//! handle_timeout(now)
-//! poll_output() -> Output<C>                                          // drain until Output::Wait
-//! ```
 
+mod call;
 mod chunk;
 mod command;
 pub mod commit;
 mod config;
+mod connection;
 pub mod disposition;
+mod fetch;
 pub mod group;
 mod incarnation;
 pub mod lookup;
+mod metadata;
 mod output;
+mod position;
 pub mod request;
+mod shell;
 mod time;
 
 pub use chunk::{Chunk, Taken};
@@ -34,4 +30,5 @@ pub use output::{
     Answer, Assignment, CallFault, Callback, Cause, CloseReport, Delivery, DisconnectReason,
     Misbehaved, Output, Part, PollFault, Warning,
 };
+pub use shell::Shell;
 pub use time::{Address, CallId, ConnectionId, RequestId, Time};

@@ -124,6 +124,11 @@ pub enum Callback {
 pub enum Answer {
     /// It was done.
     Done,
+    /// To `Unsubscribe`.
+    Left {
+        /// Whether the coordinator confirmed it, or had nothing to confirm.
+        confirmed: bool,
+    },
     /// To `Position`.
     Position(Offset),
     /// To `Committed`; `None` where nothing is committed.
@@ -257,6 +262,13 @@ pub enum Warning {
         partition: TopicPartition,
         /// Where it was.
         offset: Offset,
+    },
+    /// Partitions were lost, not revoked: others may own them already.
+    PartitionsLost {
+        /// Which ones.
+        partitions: BTreeSet<TopicPartition>,
+        /// Why.
+        reason: LostReason,
     },
     /// Every known broker is unreachable: asking the bootstrap servers again.
     Rebootstrap,

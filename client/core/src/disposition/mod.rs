@@ -2,6 +2,8 @@
 //!
 //! Data, not behaviour: exhaustive, so that a new code in Kafka's table must be placed here.
 
+pub mod data_path;
+
 use evenkeel_spec::words::ErrorCode;
 
 /// What an error answer makes of the request and its sender.

@@ -1,0 +1,420 @@
+//! What to ask which leader for, and what is buffered. `Fetch` (key 1), without sessions.
+//!
+//! Decides which partitions a request names, in which order and up to how many bytes, what an
+//! answer makes of each, and whose records a poll gets. One request is in flight a broker. A
+//! partition is asked for again while its last answer is being returned, but what is buffered and
+//! what may still come stay within `fetch.max.bytes` (but for a batch a broker that is larger than
+//! it was asked for): room is reserved before a request goes out, so nothing is thrown away for
+//! want of it. Leaders, dates and the group's permission are the shell's to know.
+
+use crate::disposition::data_path::{Action, data_path};
+use crate::position::Position;
+use crate::request::{Fetch, FetchPartition, Fetched};
+use crate::{Chunk, Config, Incarnation, Incarnations, Isolation, Taken};
+use evenkeel_spec::words::{ErrorCode, LeaderEpoch, NodeId, Offset, Step, TopicIdPartition};
+use std::collections::{BTreeMap, VecDeque};
+
+/// What fetching wants to be done.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Order {
+    /// Arm this partition's backoff.
+    Backoff(TopicIdPartition, Step),
+    /// Stop this partition's backoff.
+    Disarm(TopicIdPartition),
+    /// What is known of leaders is old.
+    RefreshMetadata,
+    /// There is no record at this offset, and nothing is left to return before it.
+    OutOfRange(TopicIdPartition, Offset),
+    /// Tell the application.
+    Tell(TopicIdPartition, ErrorCode),
+}
+
+/// What a poll gets.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Harvest<C: Chunk> {
+    /// Records, in the order in which partitions take turns; none of them empty.
+    pub(crate) parts: Vec<(TopicIdPartition, Taken<C::Part>)>,
+    /// Where each partition that moved is read next; also where only control records were passed.
+    pub(crate) advanced: BTreeMap<TopicIdPartition, Position>,
+    /// Records that cannot be read; only if there are no parts.
+    pub(crate) fault: Option<(TopicIdPartition, C::Fault)>,
+}
+
+/// Everything that is fetched of the owned partitions.
+#[derive(Clone, Debug)]
+pub(crate) struct Fetcher<C> {
+    limits: Limits,
+    streams: BTreeMap<TopicIdPartition, Stream<C>>,
+    /// Whose turn it is to be returned.
+    turns: VecDeque<TopicIdPartition>,
+    /// Whose turn it is to be first in a request: the broker fills its answer in that order.
+    asks: VecDeque<TopicIdPartition>,
+    flights: BTreeMap<NodeId, Flight>,
+    incarnations: Incarnations,
+    buffered_bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Limits {
+    wait_max_ms: u32,
+    bytes_min: u32,
+    bytes_max: u32,
+    partition_bytes_max: u32,
+    isolation: Isolation,
+}
+
+/// What was fetched of one partition since its position was set.
+#[derive(Clone, Debug)]
+struct Stream<C> {
+    incarnation: Incarnation,
+    /// What a poll returns next.
+    returned: Position,
+    /// What a fetch asks for next.
+    next: Offset,
+    chunks: VecDeque<C>,
+    asked_at: Option<NodeId>,
+    pausing: bool,
+    step: Step,
+    /// The log does not have `next`; believed once everything before it was returned.
+    out_of_range: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Flight {
+    partitions: Vec<(TopicIdPartition, Incarnation)>,
+    reserved_bytes: usize,
+}
+
+/// How many answers of one partition are buffered: one being returned, one ahead.
+const CHUNKS_MAX: usize = 2;
+
+impl<C: Chunk> Fetcher<C> {
+    /// Nothing fetched yet.
+    pub(crate) fn new(config: &Config) -> Self {
+        let limits = Limits {
+            wait_max_ms: config.fetch_max_wait_ms,
+            bytes_min: config.fetch_min_bytes,
+            bytes_max: config.fetch_max_bytes,
+            partition_bytes_max: config.max_partition_fetch_bytes,
+            isolation: config.isolation,
+        };
+        Self {
+            limits,
+            streams: BTreeMap::new(),
+            turns: VecDeque::new(),
+            asks: VecDeque::new(),
+            flights: BTreeMap::new(),
+            incarnations: Incarnations::default(),
+            buffered_bytes: 0,
+        }
+    }
+
+    /// Reading of a partition starts here; what was read elsewhere is void.
+    pub(crate) fn on_start(
+        &mut self,
+        id: TopicIdPartition,
+        position: Position,
+        out: &mut Vec<Order>,
+    ) {
+        self.on_stopped(id, out);
+        let stream = Stream {
+            incarnation: self.incarnations.start(),
+            returned: position,
+            next: position.offset,
+            chunks: VecDeque::new(),
+            asked_at: None,
+            pausing: false,
+            step: Step::FIRST,
+            out_of_range: false,
+        };
+        self.streams.insert(id, stream);
+        self.turns.push_back(id);
+        self.asks.push_back(id);
+    }
+
+    /// A partition is owned no longer, or its position is being looked up.
+    pub(crate) fn on_stopped(&mut self, id: TopicIdPartition, out: &mut Vec<Order>) {
+        if let Some(stream) = self.streams.remove(&id) {
+            self.buffered_bytes -= stream.bytes();
+            self.turns.retain(|other| *other != id);
+            self.asks.retain(|other| *other != id);
+            out.push(Order::Disarm(id));
+        }
+    }
+
+    /// Which partitions could be asked for, of those that may be read, by turns.
+    pub(crate) fn wanted(
+        &self,
+        may_read: impl Fn(TopicIdPartition) -> bool,
+    ) -> impl Iterator<Item = TopicIdPartition> {
+        let bytes_max = self.limits.partition_bytes_max as usize;
+        let wanted =
+            move |id: &&TopicIdPartition| self.streams[*id].is_wanted(bytes_max) && may_read(**id);
+        self.asks.iter().filter(wanted).copied()
+    }
+
+    /// Whether a request to this broker is outstanding.
+    pub(crate) fn is_flying(&self, node: NodeId) -> bool {
+        self.flights.contains_key(&node)
+    }
+
+    /// How many brokers have a request outstanding.
+    pub(crate) fn flights(&self) -> usize {
+        self.flights.len()
+    }
+
+    /// Asks a broker for these of its partitions, if there is room for an answer. `leaders`: how
+    /// many brokers share the room.
+    pub(crate) fn ask(
+        &mut self,
+        node: NodeId,
+        partitions: &[(TopicIdPartition, Option<LeaderEpoch>)],
+        leaders: usize,
+    ) -> Option<Fetch> {
+        assert!(!self.is_flying(node), "one fetch is in flight a broker");
+        let bytes_max = self.room(partitions.len(), leaders)?;
+        let mut flight = Flight { partitions: Vec::new(), reserved_bytes: bytes_max as usize };
+        let mut asked = Vec::new();
+        for &(id, leader_epoch) in partitions {
+            let stream = self.streams.get_mut(&id).expect("only wanted partitions are asked for");
+            stream.asked_at = Some(node);
+            flight.partitions.push((id, stream.incarnation));
+            asked.push(FetchPartition {
+                partition: id,
+                offset: stream.next,
+                leader_epoch,
+                bytes_max: self.limits.partition_bytes_max,
+            });
+        }
+        self.flights.insert(node, flight);
+        Some(Fetch {
+            wait_max_ms: self.limits.wait_max_ms,
+            bytes_min: self.limits.bytes_min,
+            bytes_max,
+            isolation: self.limits.isolation,
+            partitions: asked,
+            names: BTreeMap::new(),
+        })
+    }
+
+    /// A broker's answer.
+    pub(crate) fn on_answer(
+        &mut self,
+        node: NodeId,
+        answer: Result<BTreeMap<TopicIdPartition, Result<Fetched<C>, ErrorCode>>, ErrorCode>,
+        out: &mut Vec<Order>,
+    ) {
+        let flight = self.flights.remove(&node).expect("a fetch is answered once");
+        let (mut answer, whole) = match answer {
+            Ok(answer) => (answer, None),
+            Err(code) => (BTreeMap::new(), Some(code)),
+        };
+        for (id, incarnation) in flight.partitions {
+            let result = answer.remove(&id).or(whole.map(Err));
+            let Some(stream) = self.streams.get_mut(&id) else { continue };
+            if stream.incarnation != incarnation {
+                continue;
+            }
+            stream.asked_at = None;
+            match result {
+                Some(Ok(fetched)) => {
+                    stream.step = Step::FIRST;
+                    stream.out_of_range = false;
+                    if let Some(chunk) = fetched.chunk.filter(|chunk| !chunk.is_drained()) {
+                        self.buffered_bytes += chunk.buffered_bytes();
+                        stream.next = stream.next.max(chunk.end_offset());
+                        stream.chunks.push_back(chunk);
+                        Self::to_back(&mut self.asks, id);
+                    }
+                }
+                Some(Err(code)) => stream.on_error(id, code, out),
+                None => stream.pause(id, out),
+            }
+        }
+    }
+
+    /// The fate of a broker's request is unknown: asked again, here or at the next leader.
+    pub(crate) fn on_lost(&mut self, node: NodeId) {
+        let flight = self.flights.remove(&node).expect("only a request can be lost");
+        for (id, incarnation) in flight.partitions {
+            if let Some(stream) = self.streams.get_mut(&id)
+                && stream.incarnation == incarnation
+            {
+                stream.asked_at = None;
+            }
+        }
+    }
+
+    /// Leaders changed: what was asked of a broker that leads no longer is asked of the next at
+    /// once, and the old answer, if it comes, is ignored.
+    pub(crate) fn on_leaders(&mut self, leader: impl Fn(TopicIdPartition) -> Option<NodeId>) {
+        for (id, stream) in &mut self.streams {
+            if let (Some(asked_at), Some(leader)) = (stream.asked_at, leader(*id))
+                && asked_at != leader
+            {
+                stream.asked_at = None;
+                stream.incarnation = self.incarnations.start();
+            }
+        }
+    }
+
+    /// A partition's backoff is over.
+    pub(crate) fn on_backoff(&mut self, id: TopicIdPartition) {
+        let stream = self.streams.get_mut(&id).expect("a stopped partition has no backoff");
+        stream.pausing = false;
+    }
+
+    /// Takes at most `records_max` records, by turns.
+    pub(crate) fn take(
+        &mut self,
+        records_max: usize,
+        may_read: impl Fn(TopicIdPartition) -> bool,
+        out: &mut Vec<Order>,
+    ) -> Harvest<C> {
+        let mut harvest = Harvest { parts: Vec::new(), advanced: BTreeMap::new(), fault: None };
+        let mut left = records_max;
+        let mut served = Vec::new();
+        for &id in &self.turns {
+            if left == 0 || harvest.fault.is_some() {
+                break;
+            }
+            let stream = self.streams.get_mut(&id).expect("a turn is a stream's");
+            if stream.chunks.is_empty() || !may_read(id) {
+                continue;
+            }
+            let bytes_before = stream.bytes();
+            stream.take(id, &mut left, &mut harvest);
+            if harvest.fault.is_some() {
+                stream.refetch(id, self.incarnations.start(), out);
+            }
+            self.buffered_bytes = self.buffered_bytes - bytes_before + stream.bytes();
+            served.push(id);
+        }
+        for id in served {
+            Self::to_back(&mut self.turns, id);
+        }
+        harvest
+    }
+
+    /// Bytes that were fetched and not returned.
+    pub(crate) fn buffered_bytes(&self) -> usize {
+        self.buffered_bytes
+    }
+
+    fn room(&self, partitions: usize, leaders: usize) -> Option<u32> {
+        let reserved: usize = self.flights.values().map(|flight| flight.reserved_bytes).sum();
+        let used = self.buffered_bytes + reserved;
+        let total = self.limits.bytes_max as usize;
+        let least = (self.limits.partition_bytes_max as usize).min(total);
+        let room = total.saturating_sub(used);
+        if partitions == 0 || (room < least && used > 0) {
+            return None;
+        }
+        let asked = partitions.saturating_mul(self.limits.partition_bytes_max as usize);
+        let share = (total / leaders.max(1)).max(least);
+        let bytes_max = room.min(share).min(asked);
+        Some(u32::try_from(bytes_max).expect("at most fetch.max.bytes"))
+    }
+
+    fn to_back(queue: &mut VecDeque<TopicIdPartition>, id: TopicIdPartition) {
+        queue.retain(|other| *other != id);
+        queue.push_back(id);
+    }
+}
+
+impl<C: Chunk> Stream<C> {
+    fn bytes(&self) -> usize {
+        self.chunks.iter().map(Chunk::buffered_bytes).sum()
+    }
+
+    fn is_wanted(&self, bytes_max: usize) -> bool {
+        let full = self.chunks.len() >= CHUNKS_MAX
+            || (!self.chunks.is_empty() && self.bytes() >= bytes_max);
+        let refused = self.out_of_range && !self.chunks.is_empty();
+        self.asked_at.is_none() && !self.pausing && !full && !refused
+    }
+
+    fn on_error(&mut self, id: TopicIdPartition, code: ErrorCode, out: &mut Vec<Order>) {
+        match data_path(code).fetch {
+            Action::Reset if self.chunks.is_empty() => {
+                out.push(Order::OutOfRange(id, self.next));
+                return;
+            }
+            Action::Reset => {
+                self.out_of_range = true;
+                return;
+            }
+            Action::RefreshMetadata => out.push(Order::RefreshMetadata),
+            Action::Retry | Action::FindCoordinator => {}
+            Action::Tell | Action::Absent | Action::Rebootstrap => {
+                out.push(Order::Tell(id, code));
+            }
+        }
+        self.pause(id, out);
+    }
+
+    fn pause(&mut self, id: TopicIdPartition, out: &mut Vec<Order>) {
+        self.pausing = true;
+        out.push(Order::Backoff(id, self.step));
+        self.step = self.step.next();
+    }
+
+    /// Takes up to `left` records. Records that cannot be read are reported once nothing else is
+    /// returned with them.
+    fn take(&mut self, id: TopicIdPartition, left: &mut usize, harvest: &mut Harvest<C>) {
+        while *left > 0
+            && let Some(chunk) = self.chunks.front_mut()
+        {
+            let before = self.returned.offset;
+            match chunk.take(*left) {
+                Ok(taken) => {
+                    let is_drained = chunk.is_drained();
+                    let moved = taken.records > 0 || taken.next_offset > before;
+                    assert!(moved || is_drained, "a chunk that is not drained makes progress");
+                    self.advance(id, taken, left, harvest);
+                    if is_drained {
+                        self.chunks.pop_front();
+                    }
+                }
+                Err(fault) => {
+                    if harvest.parts.is_empty() {
+                        harvest.fault = Some((id, fault));
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn advance(
+        &mut self,
+        id: TopicIdPartition,
+        taken: Taken<C::Part>,
+        left: &mut usize,
+        harvest: &mut Harvest<C>,
+    ) {
+        assert!(taken.records <= *left, "a chunk gives no more records than it is asked for");
+        *left -= taken.records;
+        let leader_epoch = taken.leader_epoch.or(self.returned.leader_epoch);
+        let offset = taken.next_offset.max(self.returned.offset);
+        self.returned = Position { offset, leader_epoch };
+        harvest.advanced.insert(id, self.returned);
+        if taken.records > 0 {
+            harvest.parts.push((id, taken));
+        }
+    }
+
+    /// Damage on the way can heal: fetches the same records again. An answer that is under way
+    /// continues what is thrown away here, so it is ignored.
+    fn refetch(&mut self, id: TopicIdPartition, incarnation: Incarnation, out: &mut Vec<Order>) {
+        self.incarnation = incarnation;
+        self.asked_at = None;
+        self.chunks.clear();
+        self.next = self.returned.offset;
+        self.out_of_range = false;
+        self.pause(id, out);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,394 @@
+//! Where each owned partition is read next: committed offset, reset policy, seek.
+//!
+//! Decides which offset to look up and what an answer makes of it. Each lookup carries the
+//! incarnation of the ownership and seek that it was made for, so that a late answer never touches
+//! a newer one (KAFKA-17674). Sending, backoffs' lengths and the records are not its business.
+
+use crate::disposition::data_path::{Action, data_path};
+use crate::request::{ListedOffset, OffsetAt};
+use crate::{Incarnation, Incarnations, OffsetReset, SeekTo};
+use evenkeel_spec::words::{
+    Committed, ErrorCode, LeaderEpoch, Offset, Partitions, Step, TopicIdPartition,
+};
+use std::collections::BTreeMap;
+
+/// What a position wants to be done.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Order {
+    /// Arm this partition's backoff.
+    Backoff(TopicIdPartition, Step),
+    /// Stop this partition's backoff.
+    Disarm(TopicIdPartition),
+    /// Start reading here: what was read of it elsewhere is void.
+    Start(TopicIdPartition, Position),
+    /// What is known of leaders is old.
+    RefreshMetadata,
+    /// The coordinator says that it is none.
+    NotCoordinator,
+    /// The position lay outside of the log and is reset.
+    WarnReset(TopicIdPartition, Offset),
+    /// Tell the application.
+    Tell(Tell),
+}
+
+/// What the application is told about a partition.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Tell {
+    /// It has no committed offset, and the policy is `none`.
+    NoOffset(TopicIdPartition),
+    /// It has no record at this offset, and the policy is `none`.
+    OutOfRange(TopicIdPartition, Offset),
+    /// A broker refuses to say where to read.
+    Partition(TopicIdPartition, ErrorCode),
+}
+
+/// A place to read from.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Position {
+    /// The next record.
+    pub(crate) offset: Offset,
+    /// The leader epoch of the one before it, if known.
+    pub(crate) leader_epoch: Option<LeaderEpoch>,
+}
+
+/// The positions of all owned partitions.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Positions {
+    policy: OffsetReset,
+    partitions: BTreeMap<TopicIdPartition, Partition>,
+    incarnations: Incarnations,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+struct Partition {
+    incarnation: Incarnation,
+    phase: Phase,
+    /// A backoff is running.
+    pausing: bool,
+    step: Step,
+    /// The group allows fetching.
+    fetching: bool,
+    /// The group is about to revoke it.
+    withheld: bool,
+    /// The application paused it.
+    paused: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+enum Phase {
+    /// The committed offset is to be looked up; `asked`: it is being.
+    Committed { asked: bool },
+    /// This offset is to be listed.
+    Listed { start: Start, asked: bool },
+    /// Reading.
+    At(Position),
+    /// Nothing but a seek helps; the application is told at each poll.
+    Stuck(Tell),
+}
+
+/// Where a reset or a seek starts.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Start {
+    /// At the oldest record.
+    Earliest,
+    /// After the newest record.
+    Latest,
+    /// At the first record that is not older than this, milliseconds.
+    Age(u64),
+}
+
+impl Start {
+    /// What to ask for at this wall clock, milliseconds since 1970.
+    pub(crate) fn at(self, wall_clock_ms: u64) -> OffsetAt {
+        match self {
+            Self::Earliest => OffsetAt::Earliest,
+            Self::Latest => OffsetAt::Latest,
+            Self::Age(ms) => OffsetAt::Timestamp(wall_clock_ms.saturating_sub(ms)),
+        }
+    }
+}
+
+impl Positions {
+    /// Nothing owned yet.
+    pub(crate) fn new(policy: OffsetReset) -> Self {
+        let incarnations = Incarnations::default();
+        Self { policy, partitions: BTreeMap::new(), incarnations }
+    }
+
+    /// These are owned from now on.
+    pub(crate) fn on_owned(&mut self, owned: &Partitions) {
+        for &id in owned {
+            let partition = Partition {
+                incarnation: self.incarnations.start(),
+                phase: Phase::Committed { asked: false },
+                pausing: false,
+                step: Step::FIRST,
+                fetching: false,
+                withheld: false,
+                paused: false,
+            };
+            let before = self.partitions.insert(id, partition);
+            assert!(before.is_none(), "{id:?} is owned already");
+        }
+    }
+
+    /// These may be fetched.
+    pub(crate) fn on_fetch(&mut self, partitions: &Partitions) {
+        for partition in self.each(partitions) {
+            partition.fetching = true;
+            partition.withheld = false;
+        }
+    }
+
+    /// These will be revoked.
+    pub(crate) fn on_withheld(&mut self, partitions: &Partitions) {
+        for partition in self.each(partitions) {
+            partition.withheld = true;
+        }
+    }
+
+    /// These are owned no longer.
+    pub(crate) fn on_released(&mut self, partitions: &Partitions, out: &mut Vec<Order>) {
+        for id in partitions {
+            if self.partitions.remove(id).is_some() {
+                out.push(Order::Disarm(*id));
+            }
+        }
+    }
+
+    /// The application paused or resumed an owned partition.
+    pub(crate) fn on_paused(&mut self, id: TopicIdPartition, paused: bool) {
+        self.get(id).paused = paused;
+    }
+
+    /// The application moved an owned partition.
+    pub(crate) fn on_seek(&mut self, id: TopicIdPartition, to: SeekTo, out: &mut Vec<Order>) {
+        let incarnation = self.incarnations.start();
+        let partition = self.get(id);
+        partition.incarnation = incarnation;
+        partition.step = Step::FIRST;
+        partition.pausing = false;
+        out.push(Order::Disarm(id));
+        partition.phase = match to {
+            SeekTo::Offset(offset) => {
+                let position = Position { offset, leader_epoch: None };
+                out.push(Order::Start(id, position));
+                Phase::At(position)
+            }
+            SeekTo::Beginning => Phase::Listed { start: Start::Earliest, asked: false },
+            SeekTo::End => Phase::Listed { start: Start::Latest, asked: false },
+        };
+    }
+
+    /// Which committed offsets to look up now.
+    pub(crate) fn committed_wanted(&self) -> BTreeMap<TopicIdPartition, Incarnation> {
+        let wanted = |partition: &Partition| {
+            partition.phase == (Phase::Committed { asked: false }) && !partition.pausing
+        };
+        let mut all = BTreeMap::new();
+        all.extend(
+            self.partitions.iter().filter(|(_, p)| wanted(p)).map(|(id, p)| (*id, p.incarnation)),
+        );
+        all
+    }
+
+    /// Which offsets to list now.
+    pub(crate) fn listed_wanted(&self) -> BTreeMap<TopicIdPartition, (Incarnation, Start)> {
+        let mut all = BTreeMap::new();
+        for (id, partition) in &self.partitions {
+            if let (Phase::Listed { start, asked: false }, false) =
+                (partition.phase, partition.pausing)
+            {
+                all.insert(*id, (partition.incarnation, start));
+            }
+        }
+        all
+    }
+
+    /// The lookup of a partition goes out.
+    pub(crate) fn on_asked(&mut self, id: TopicIdPartition) {
+        match &mut self.get(id).phase {
+            Phase::Committed { asked } | Phase::Listed { asked, .. } => *asked = true,
+            Phase::At(_) | Phase::Stuck(_) => unreachable!("it has a position"),
+        }
+    }
+
+    /// A committed offset was looked up.
+    pub(crate) fn on_committed(
+        &mut self,
+        id: TopicIdPartition,
+        incarnation: Incarnation,
+        answer: Result<Option<Committed>, ErrorCode>,
+        out: &mut Vec<Order>,
+    ) {
+        let policy = self.policy;
+        let Some(partition) = self.current(id, incarnation) else { return };
+        match answer {
+            Ok(Some(committed)) => {
+                let position =
+                    Position { offset: committed.offset, leader_epoch: committed.leader_epoch };
+                partition.start(id, position, out);
+            }
+            Ok(None) => partition.reset(policy, Tell::NoOffset(id)),
+            Err(code) => {
+                match data_path(code).offset_fetch {
+                    Action::FindCoordinator => out.push(Order::NotCoordinator),
+                    Action::RefreshMetadata => out.push(Order::RefreshMetadata),
+                    Action::Retry => {}
+                    Action::Tell | Action::Reset | Action::Absent | Action::Rebootstrap => {
+                        out.push(Order::Tell(Tell::Partition(id, code)));
+                    }
+                }
+                partition.pause(id, out);
+            }
+        }
+    }
+
+    /// An offset was listed; `None`: no record is that young.
+    pub(crate) fn on_listed(
+        &mut self,
+        id: TopicIdPartition,
+        incarnation: Incarnation,
+        answer: Result<Option<ListedOffset>, ErrorCode>,
+        out: &mut Vec<Order>,
+    ) {
+        let Some(partition) = self.current(id, incarnation) else { return };
+        match answer {
+            Ok(Some(found)) => {
+                let position = Position { offset: found.offset, leader_epoch: found.leader_epoch };
+                partition.start(id, position, out);
+            }
+            Ok(None) => {
+                partition.phase = Phase::Listed { start: Start::Latest, asked: false };
+            }
+            Err(code) => {
+                match data_path(code).list_offsets {
+                    Action::RefreshMetadata => out.push(Order::RefreshMetadata),
+                    Action::Retry | Action::FindCoordinator => {}
+                    Action::Tell | Action::Reset | Action::Absent | Action::Rebootstrap => {
+                        out.push(Order::Tell(Tell::Partition(id, code)));
+                    }
+                }
+                partition.pause(id, out);
+            }
+        }
+    }
+
+    /// The fate of a partition's lookup is unknown, or it could not be sent.
+    pub(crate) fn on_lost(
+        &mut self,
+        id: TopicIdPartition,
+        incarnation: Incarnation,
+        out: &mut Vec<Order>,
+    ) {
+        if let Some(partition) = self.current(id, incarnation) {
+            partition.pause(id, out);
+        }
+    }
+
+    /// There is no record at the position, and nothing read is left to return.
+    pub(crate) fn on_out_of_range(
+        &mut self,
+        id: TopicIdPartition,
+        offset: Offset,
+        out: &mut Vec<Order>,
+    ) {
+        let policy = self.policy;
+        let partition = self.get(id);
+        if policy != OffsetReset::None {
+            out.push(Order::WarnReset(id, offset));
+        }
+        partition.reset(policy, Tell::OutOfRange(id, offset));
+    }
+
+    /// Records up to here were returned, or skipped as none.
+    pub(crate) fn on_advanced(&mut self, id: TopicIdPartition, to: Position) {
+        let partition = self.get(id);
+        let Phase::At(position) = &mut partition.phase else {
+            unreachable!("only what has a position advances")
+        };
+        assert!(position.offset <= to.offset, "a position moves back only by a seek or a reset");
+        *position = to;
+    }
+
+    /// A backoff is over.
+    pub(crate) fn on_backoff(&mut self, id: TopicIdPartition) {
+        self.get(id).pausing = false;
+    }
+
+    /// Where a partition is read next.
+    pub(crate) fn position(&self, id: TopicIdPartition) -> Option<Position> {
+        match self.partitions.get(&id)?.phase {
+            Phase::At(position) => Some(position),
+            Phase::Committed { .. } | Phase::Listed { .. } | Phase::Stuck(_) => None,
+        }
+    }
+
+    /// What is wrong with those that only a seek helps.
+    pub(crate) fn stuck(&self) -> impl Iterator<Item = (TopicIdPartition, Tell)> {
+        self.partitions.iter().filter_map(|(id, partition)| match partition.phase {
+            Phase::Stuck(tell) if !partition.withheld => Some((*id, tell)),
+            Phase::Stuck(_) | Phase::Committed { .. } | Phase::Listed { .. } | Phase::At(_) => None,
+        })
+    }
+
+    /// Whether records of this partition may be asked for and returned.
+    pub(crate) fn may_read(&self, id: TopicIdPartition) -> bool {
+        self.partitions.get(&id).is_some_and(|partition| {
+            let open = partition.fetching && !partition.withheld && !partition.paused;
+            open && matches!(partition.phase, Phase::At(_))
+        })
+    }
+
+    fn get(&mut self, id: TopicIdPartition) -> &mut Partition {
+        self.partitions.get_mut(&id).expect("only owned partitions are spoken of")
+    }
+
+    fn each<'a>(
+        &'a mut self,
+        partitions: &'a Partitions,
+    ) -> impl Iterator<Item = &'a mut Partition> {
+        let owned = self.partitions.iter_mut();
+        owned.filter(|(id, _)| partitions.contains(id)).map(|(_, partition)| partition)
+    }
+
+    /// The partition, if it is still owned and placed as when the lookup was made.
+    fn current(
+        &mut self,
+        id: TopicIdPartition,
+        incarnation: Incarnation,
+    ) -> Option<&mut Partition> {
+        self.partitions.get_mut(&id).filter(|partition| partition.incarnation == incarnation)
+    }
+}
+
+impl Partition {
+    fn start(&mut self, id: TopicIdPartition, position: Position, out: &mut Vec<Order>) {
+        self.phase = Phase::At(position);
+        self.step = Step::FIRST;
+        out.push(Order::Start(id, position));
+    }
+
+    fn reset(&mut self, policy: OffsetReset, otherwise: Tell) {
+        let listed = |start| Phase::Listed { start, asked: false };
+        self.phase = match policy {
+            OffsetReset::Earliest => listed(Start::Earliest),
+            OffsetReset::Latest => listed(Start::Latest),
+            OffsetReset::ByDuration(ms) => listed(Start::Age(ms)),
+            OffsetReset::None => Phase::Stuck(otherwise),
+        };
+    }
+
+    fn pause(&mut self, id: TopicIdPartition, out: &mut Vec<Order>) {
+        match &mut self.phase {
+            Phase::Committed { asked } | Phase::Listed { asked, .. } => *asked = false,
+            Phase::At(_) | Phase::Stuck(_) => unreachable!("nothing is looked up for it"),
+        }
+        self.pausing = true;
+        out.push(Order::Backoff(id, self.step));
+        self.step = self.step.next();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,233 @@
+//! Brings a broker's answer, or the news that there will be none, to whoever asked.
+
+use super::peers::{Orders, Peer};
+use super::timers::Alarm;
+use super::{Purpose, Shell};
+use crate::connection::ConnectionTimer;
+use crate::disposition::data_path::{Action, data_path};
+use crate::request::{Answered, OffsetsFetched, Response, Unsupported};
+use crate::{
+    CallFault, CallId, Cause, Chunk, ConnectionId, Incarnation, Misbehaved, PollFault, RequestId,
+};
+use evenkeel_spec::words::{Committed, ErrorCode, TopicIdPartition};
+use std::collections::BTreeMap;
+
+impl<C: Chunk> Shell<C> {
+    pub(super) fn on_response(
+        &mut self,
+        peer: Peer,
+        connection: ConnectionId,
+        request_id: RequestId,
+        answer: Result<Answered<C>, Misbehaved>,
+    ) {
+        let Answered { response, throttle_ms } = match answer {
+            Ok(answered) => answered,
+            Err(misbehaved) => return self.give_up(peer, Cause::Misbehaved(misbehaved)),
+        };
+        let mut orders = Orders::new();
+        let answered = self.peers.get(peer).0.on_answer(connection, request_id, &mut orders);
+        self.carry_out(peer, orders);
+        match (answered, response) {
+            (Err(misbehaved), _) => self.give_up(peer, Cause::Misbehaved(misbehaved)),
+            (Ok(None), Response::ApiVersions(Ok(()))) => self.on_shaken(peer),
+            (Ok(None), Response::ApiVersions(Err(unsupported))) => {
+                self.on_unsupported(peer, unsupported);
+            }
+            (Ok(None), _) => self.give_up(peer, Cause::Misbehaved(Misbehaved::WrongKind)),
+            (Ok(Some(purpose)), response) => {
+                if let Err(purpose) = self.on_answer(purpose, response) {
+                    self.on_lost(purpose);
+                    self.give_up(peer, Cause::Misbehaved(Misbehaved::WrongKind));
+                    return;
+                }
+            }
+        }
+        self.throttle(peer, throttle_ms);
+    }
+
+    /// A broker that throttles for longer than a request may take is asked again then: it reads
+    /// when it likes (KIP-219), and nothing waits for ever on its word.
+    fn throttle(&mut self, peer: Peer, ms: u32) {
+        let (machine, _) = self.peers.get(peer);
+        if ms > 0 && machine.id().is_some() {
+            machine.on_throttled();
+            let ms = u64::from(ms).min(self.config.request_timeout_ms);
+            self.arm(Alarm::Connection(peer, ConnectionTimer::Throttle), ms);
+        }
+    }
+
+    fn on_shaken(&mut self, peer: Peer) {
+        self.peers.on_contact();
+        self.timers.disarm(Alarm::Contact);
+        self.application.faults.retain(|fault| !matches!(fault, PollFault::NoBroker(_)));
+        let mut orders = Orders::new();
+        let (machine, names) = self.peers.get(peer);
+        machine.on_shaken(names, &mut orders);
+        self.carry_out(peer, orders);
+    }
+
+    fn on_unsupported(&mut self, peer: Peer, unsupported: Unsupported) {
+        let address = self.peers.address(peer).clone();
+        self.tell(PollFault::Unsupported { address, unsupported: unsupported.clone() });
+        self.give_up(peer, Cause::Unsupported(unsupported));
+    }
+
+    fn give_up(&mut self, peer: Peer, cause: Cause) {
+        let mut orders = Orders::new();
+        self.peers.get(peer).0.on_failed(cause.clone(), &mut orders);
+        self.on_connection_failed(peer, cause);
+        self.carry_out(peer, orders);
+    }
+
+    /// Gives the purpose back if the answer is not of its kind.
+    fn on_answer(&mut self, purpose: Purpose, response: Response<C>) -> Result<(), Purpose> {
+        match (purpose, response) {
+            (Purpose::Metadata, Response::Metadata(answer)) => {
+                let mut orders = Vec::new();
+                self.metadata.on_answer(answer, &mut orders);
+                self.rebootstrapping = false;
+                self.on_metadata_orders(orders);
+            }
+            (Purpose::Lookup(incarnation), Response::FindCoordinator(answer)) => {
+                let found = answer.map(|coordinator| {
+                    self.metadata.on_broker(coordinator.node, coordinator.address);
+                    coordinator.node
+                });
+                self.with_group(|group, out| group.on_coordinator(incarnation, found, out));
+            }
+            (Purpose::Heartbeat(incarnation), Response::Heartbeat(answer)) => {
+                self.with_group(|group, out| group.on_heartbeat_answer(incarnation, answer, out));
+            }
+            (Purpose::Commit(incarnation), Response::OffsetCommit(answer)) => {
+                self.with_group(|group, out| group.on_commit_answer(incarnation, answer, out));
+            }
+            (Purpose::Positions(asked), Response::OffsetFetch(answer)) => {
+                self.on_positions(asked, answer);
+            }
+            (Purpose::Committed(call, asked), Response::OffsetFetch(answer)) => {
+                self.on_committed(call, &asked, answer);
+            }
+            (Purpose::Listed(asked), Response::ListOffsets(mut answer)) => {
+                let mut orders = Vec::new();
+                for (id, incarnation) in asked {
+                    match answer.remove(&id) {
+                        Some(answer) => {
+                            self.positions.on_listed(id, incarnation, answer, &mut orders);
+                        }
+                        None => self.positions.on_lost(id, incarnation, &mut orders),
+                    }
+                }
+                self.on_position_orders(orders);
+            }
+            (Purpose::Fetch(node), Response::Fetch(answer)) => {
+                let mut orders = Vec::new();
+                self.fetcher.on_answer(node, answer, &mut orders);
+                self.on_fetch_orders(orders);
+            }
+            (purpose, _) => return Err(purpose),
+        }
+        Ok(())
+    }
+
+    fn on_positions(
+        &mut self,
+        asked: BTreeMap<TopicIdPartition, Incarnation>,
+        answer: OffsetsFetched,
+    ) {
+        self.positions_asked = false;
+        let (mut answer, whole) = split(answer);
+        let whole = whole.filter(|code| !self.is_group_refused(*code));
+        let mut orders = Vec::new();
+        for (id, incarnation) in asked {
+            match answer.remove(&id).or(whole.map(Err)) {
+                Some(answer) => self.positions.on_committed(id, incarnation, answer, &mut orders),
+                None => self.positions.on_lost(id, incarnation, &mut orders),
+            }
+        }
+        self.on_position_orders(orders);
+    }
+
+    /// The whole group's offsets are refused: said once, not once a partition.
+    fn is_group_refused(&mut self, code: ErrorCode) -> bool {
+        let is_refused = data_path(code).offset_fetch == Action::Tell;
+        if is_refused {
+            self.tell(PollFault::GroupRefused(code));
+        }
+        is_refused
+    }
+
+    fn on_committed(&mut self, call_id: CallId, asked: &crate::call::ById, answer: OffsetsFetched) {
+        let (mut answer, whole) = split(answer);
+        let Some(call) = self.calls.committed(call_id) else { return };
+        call.asked = false;
+        let mut refused = None;
+        let mut is_moved = false;
+        for (id, name) in asked {
+            match answer.remove(id).or(whole.map(Err)) {
+                Some(Ok(committed)) => {
+                    call.found.insert(name.clone(), committed);
+                }
+                Some(Err(code)) => {
+                    call.last = Some(code);
+                    match data_path(code).offset_fetch {
+                        Action::FindCoordinator => is_moved = true,
+                        Action::Retry | Action::RefreshMetadata => {}
+                        Action::Tell | Action::Reset | Action::Absent | Action::Rebootstrap => {
+                            refused = Some(code);
+                        }
+                    }
+                }
+                None => {}
+            }
+        }
+        if is_moved {
+            self.with_group(crate::group::Group::on_not_coordinator);
+        }
+        match refused {
+            Some(code) => self.end_call(call_id, Err(CallFault::Refused(code))),
+            None => self.pause_call(call_id),
+        }
+    }
+
+    /// Nobody will answer.
+    pub(super) fn on_lost(&mut self, purpose: Purpose) {
+        match purpose {
+            Purpose::Metadata => {
+                let mut orders = Vec::new();
+                self.metadata.on_lost(&mut orders);
+                self.on_metadata_orders(orders);
+            }
+            Purpose::Lookup(incarnation)
+            | Purpose::Heartbeat(incarnation)
+            | Purpose::Commit(incarnation) => {
+                self.with_group(|group, out| group.on_lost(incarnation, out));
+            }
+            Purpose::Positions(asked) => {
+                self.positions_asked = false;
+                let mut orders = Vec::new();
+                for (id, incarnation) in asked {
+                    self.positions.on_lost(id, incarnation, &mut orders);
+                }
+                self.on_position_orders(orders);
+            }
+            Purpose::Committed(call, _) => self.pause_call(call),
+            Purpose::Listed(asked) => {
+                let mut orders = Vec::new();
+                for (id, incarnation) in asked {
+                    self.positions.on_lost(id, incarnation, &mut orders);
+                }
+                self.on_position_orders(orders);
+            }
+            Purpose::Fetch(node) => self.fetcher.on_lost(node),
+        }
+    }
+}
+
+type ByPartition = BTreeMap<TopicIdPartition, Result<Option<Committed>, ErrorCode>>;
+
+fn split(answer: OffsetsFetched) -> (ByPartition, Option<ErrorCode>) {
+    match answer {
+        Ok(answer) => (answer, None),
+        Err(code) => (BTreeMap::new(), Some(code)),
+    }
+}

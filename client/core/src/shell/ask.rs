@@ -1,0 +1,179 @@
+//! Sends what the machines want to know, as soon as somebody can be asked.
+
+use super::peers::{Peer, Picked};
+use super::timers::Alarm;
+use super::{Purpose, Shell};
+use crate::call::ById;
+use crate::position::Start;
+use crate::request::{ListOffset, Request};
+use crate::{CallId, Chunk, Incarnation, Output, Warning};
+use evenkeel_spec::words::{LeaderEpoch, NodeId, OffsetFetch, TopicIdPartition};
+use std::collections::BTreeMap;
+
+impl<C: Chunk> Shell<C> {
+    pub(super) fn ask(&mut self) {
+        self.ask_metadata();
+        self.ask_lookup();
+        self.ask_positions();
+        self.ask_calls();
+        self.ask_offsets();
+        self.ask_records();
+    }
+
+    fn ask_metadata(&mut self) {
+        if self.metadata.is_wanted()
+            && let Some(Picked { peer, address, .. }) = self.pick()
+        {
+            let request = self.metadata.ask();
+            self.send(peer, address, request, Purpose::Metadata);
+        }
+    }
+
+    fn ask_lookup(&mut self) {
+        if self.lookup.is_some()
+            && let Some(Picked { peer, address, .. }) = self.pick()
+            && let Some(incarnation) = self.lookup.take()
+        {
+            self.send(peer, address, Request::FindCoordinator, Purpose::Lookup(incarnation));
+        }
+    }
+
+    fn pick(&mut self) -> Option<Picked> {
+        if !self.peers.is_contacted() && !self.timers.is_armed(Alarm::Contact) {
+            self.arm(Alarm::Contact, self.config.default_api_timeout_ms.max(1));
+        }
+        let picked = self.peers.pick(self.metadata.brokers())?;
+        if picked.is_rebootstrap && !std::mem::replace(&mut self.rebootstrapping, true) {
+            self.outputs.push_back(Output::Warn(Warning::Rebootstrap));
+        }
+        Some(picked)
+    }
+
+    /// The committed offsets of all partitions that need one, in one request at a time.
+    fn ask_positions(&mut self) {
+        if self.positions_asked {
+            return;
+        }
+        let wanted = self.positions.committed_wanted();
+        if wanted.is_empty() {
+            return;
+        }
+        let Some(coordinator) = self.group.coordinator() else {
+            return self.want_coordinator();
+        };
+        for id in wanted.keys() {
+            self.positions.on_asked(*id);
+        }
+        self.positions_asked = true;
+        let request = self.offset_fetch(wanted.keys().copied());
+        let purpose = Purpose::Positions(wanted);
+        self.send_to(Peer::Group(coordinator), coordinator, request, purpose);
+    }
+
+    fn ask_calls(&mut self) {
+        self.metadata.on_asked(self.calls.topics());
+        for (call, partitions) in self.askable_calls() {
+            let Some(coordinator) = self.group.coordinator() else {
+                return self.want_coordinator();
+            };
+            if let Some(call) = self.calls.committed(call) {
+                call.asked = true;
+            }
+            let request = self.offset_fetch(partitions.keys().copied());
+            let purpose = Purpose::Committed(call, partitions);
+            self.send_to(Peer::Group(coordinator), coordinator, request, purpose);
+        }
+    }
+
+    /// The `committed` calls that wait for nothing but an answer.
+    fn askable_calls(&self) -> Vec<(CallId, ById)> {
+        let mut askable = Vec::new();
+        for (id, call) in self.calls.iter() {
+            let crate::call::Call::Committed(call) = call else { continue };
+            if !call.is_ready() {
+                continue;
+            }
+            let ids = call.missing().map(|partition| {
+                let topic = self.metadata.id(&partition.topic)?;
+                Some((TopicIdPartition::new(topic, partition.partition), partition.clone()))
+            });
+            if let Some(ids) = ids.collect::<Option<ById>>() {
+                askable.push((id, ids));
+            }
+        }
+        askable
+    }
+
+    fn want_coordinator(&mut self) {
+        self.with_group(crate::group::Group::on_coordinator_wanted);
+    }
+
+    fn offset_fetch(&self, partitions: impl Iterator<Item = TopicIdPartition>) -> Request {
+        let partitions: evenkeel_spec::words::Partitions = partitions.collect();
+        let names = self.names(partitions.iter());
+        let fetch = OffsetFetch { owner: self.group.owner(), partitions: Some(partitions) };
+        Request::OffsetFetch { fetch, names }
+    }
+
+    /// Offsets that a reset or a seek starts from, of each leader.
+    fn ask_offsets(&mut self) {
+        let mut by_leader =
+            BTreeMap::<NodeId, BTreeMap<TopicIdPartition, (Incarnation, Start)>>::new();
+        for (id, wanted) in self.positions.listed_wanted() {
+            match self.metadata.leader(id) {
+                Some(leader) => {
+                    by_leader.entry(leader).or_default().insert(id, wanted);
+                }
+                None => self.metadata.request_update(),
+            }
+        }
+        let wall_clock_ms = self.config.wall_clock_start_ms.saturating_add(self.now.0);
+        for (leader, wanted) in by_leader {
+            if self.peers.is_backing_off(Peer::Data(leader)) {
+                continue;
+            }
+            let mut partitions = BTreeMap::new();
+            let mut incarnations = BTreeMap::new();
+            for (id, (incarnation, start)) in wanted {
+                self.positions.on_asked(id);
+                let leader_epoch = self.metadata.leader_epoch(id);
+                partitions.insert(id, ListOffset { at: start.at(wall_clock_ms), leader_epoch });
+                incarnations.insert(id, incarnation);
+            }
+            let names = self.names(partitions.keys());
+            let isolation = self.config.isolation;
+            let request = Request::ListOffsets { partitions, isolation, names };
+            self.send_to(Peer::Data(leader), leader, request, Purpose::Listed(incarnations));
+        }
+    }
+
+    /// Records, of each leader that has no fetch in flight.
+    fn ask_records(&mut self) {
+        let mut by_leader = BTreeMap::<NodeId, Vec<(TopicIdPartition, Option<LeaderEpoch>)>>::new();
+        let mut is_leaderless = false;
+        let may_read = |id| self.positions.may_read(id) && self.metadata.is_subscribed(id);
+        for id in self.fetcher.wanted(may_read) {
+            match self.metadata.leader(id) {
+                Some(leader) => {
+                    let asked = (id, self.metadata.leader_epoch(id));
+                    by_leader.entry(leader).or_default().push(asked);
+                }
+                None => is_leaderless = true,
+            }
+        }
+        if is_leaderless {
+            self.metadata.request_update();
+        }
+        let leaders = self.fetcher.flights() + by_leader.len();
+        for (leader, partitions) in by_leader {
+            if self.fetcher.is_flying(leader) || self.peers.is_backing_off(Peer::Data(leader)) {
+                continue;
+            }
+            if let Some(mut fetch) = self.fetcher.ask(leader, &partitions, leaders) {
+                fetch.names = self.names(partitions.iter().map(|(id, _)| id));
+                let purpose = Purpose::Fetch(leader);
+                self.send_to(Peer::Data(leader), leader, Request::Fetch(fetch), purpose);
+            }
+        }
+    }
+}

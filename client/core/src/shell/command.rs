@@ -1,0 +1,282 @@
+//! What the application asks for, and the answers to its calls.
+
+use super::timers::Alarm;
+use super::{End, Shell};
+use crate::call::{Call, CommittedCall};
+use crate::{Answer, CallFault, CallId, Chunk, Command, Output, PollFault, SeekTo};
+use evenkeel_spec::words::{Committed, Partitions, TopicIdPartition, TopicPartition};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+impl<C: Chunk> Shell<C> {
+    pub(super) fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Subscribe { call, topics, listener } => {
+                self.application.subscribed = true;
+                self.metadata.on_subscribed(topics.clone());
+                let topics = Arc::new(topics);
+                self.with_group(|group, out| group.on_subscribe(topics, listener, out));
+                self.done(call, Ok(Answer::Done));
+            }
+            Command::Unsubscribe { call, taken } => self.unsubscribe(call, taken),
+            Command::Poll { taken } => self.poll(taken),
+            Command::PollEnded => self.with_group(crate::group::Group::on_poll_ended),
+            Command::CallbackDone { incarnation, ok } => {
+                self.with_group(|group, out| group.on_callback_done(incarnation, ok, out));
+            }
+            Command::Commit { call, taken, offsets, timeout_ms } => {
+                self.commit(call, taken, offsets, timeout_ms);
+            }
+            Command::Position { call, partition, timeout_ms } => {
+                self.open_call(call, Call::Position(partition), timeout_ms);
+            }
+            Command::Committed { call, partitions, timeout_ms } => {
+                self.open_call(call, Call::Committed(CommittedCall::new(partitions)), timeout_ms);
+            }
+            Command::Seek { call, partition, to } => self.seek(call, &partition, to),
+            Command::Pause { call, partitions } => self.pause(call, &partitions, true),
+            Command::Resume { call, partitions } => self.pause(call, &partitions, false),
+            Command::Close { taken, timeout_ms } => self.close(taken, timeout_ms, false),
+            Command::Abandon { call } => self.abandon(call),
+            Command::Dropped => {
+                let taken = self.application.taken;
+                self.close(taken, self.config.default_api_timeout_ms, true);
+            }
+        }
+    }
+
+    fn unsubscribe(&mut self, call: CallId, taken: u64) {
+        if self.calls.is_full() {
+            return self.done(call, Err(CallFault::QueueFull));
+        }
+        self.application.subscribed = false;
+        self.leave_timeout_ms = self.config.default_api_timeout_ms;
+        self.calls.open(call, Call::Unsubscribe);
+        let seen = self.on_taken(taken);
+        self.metadata.on_subscribed(BTreeSet::new());
+        self.with_group(|group, out| group.on_unsubscribe(seen, out));
+    }
+
+    fn poll(&mut self, taken: u64) {
+        self.application.told_stuck = false;
+        if !self.application.subscribed {
+            self.tell(PollFault::NotSubscribed);
+        }
+        let seen = self.on_taken(taken);
+        self.with_group(|group, out| group.on_poll(seen, out));
+    }
+
+    /// Says whether the application has everything that it was given.
+    fn on_taken(&mut self, taken: u64) -> bool {
+        let application = &mut self.application;
+        assert!(taken <= application.delivered, "only what was delivered is taken");
+        application.taken = application.taken.max(taken);
+        let seen = application.taken == application.delivered;
+        if seen {
+            application.returned.append(&mut application.untaken);
+        }
+        seen
+    }
+
+    fn commit(
+        &mut self,
+        call: CallId,
+        taken: u64,
+        offsets: Option<BTreeMap<TopicPartition, Committed>>,
+        timeout_ms: u64,
+    ) {
+        let seen = self.on_taken(taken);
+        let offsets = match offsets {
+            Some(offsets) => match self.offsets_by_id(offsets) {
+                Ok(offsets) => Some(offsets),
+                Err(partition) => {
+                    return self.done(call, Err(CallFault::NotAssigned(partition)));
+                }
+            },
+            // What waits in the handle was returned to nobody yet.
+            None if !seen => Some(self.application.returned.clone()),
+            None => None,
+        };
+        let id = self.calls.commit_id();
+        if self.open_call(call, Call::Commit(id), timeout_ms) {
+            self.with_group(|group, out| group.on_commit(id, offsets, out));
+        }
+    }
+
+    fn offsets_by_id(
+        &self,
+        offsets: BTreeMap<TopicPartition, Committed>,
+    ) -> Result<BTreeMap<TopicIdPartition, Committed>, TopicPartition> {
+        let by_id = |(partition, committed): (TopicPartition, Committed)| {
+            self.owned_by_name(&partition).map(|id| (id, committed)).ok_or(partition)
+        };
+        offsets.into_iter().map(by_id).collect()
+    }
+
+    fn seek(&mut self, call: CallId, partition: &TopicPartition, to: SeekTo) {
+        let Some(id) = self.owned_by_name(partition) else {
+            return self.done(call, Err(CallFault::NotAssigned(partition.clone())));
+        };
+        self.stop_fetching(id);
+        self.end_leases(&Partitions::from([id]));
+        self.application.skipped.remove(&id);
+        let mut orders = Vec::new();
+        self.positions.on_seek(id, to, &mut orders);
+        self.on_position_orders(orders);
+        self.done(call, Ok(Answer::Done));
+    }
+
+    fn pause(&mut self, call: CallId, partitions: &BTreeSet<TopicPartition>, paused: bool) {
+        let mut ids = Vec::new();
+        for partition in partitions {
+            match self.owned_by_name(partition) {
+                Some(id) => ids.push(id),
+                None => return self.done(call, Err(CallFault::NotAssigned(partition.clone()))),
+            }
+        }
+        for id in ids {
+            self.positions.on_paused(id, paused);
+        }
+        self.done(call, Ok(Answer::Done));
+    }
+
+    fn close(&mut self, taken: u64, timeout_ms: u64, orphaned: bool) {
+        let seen = self.on_taken(taken) && !orphaned;
+        self.end = End::Closing { orphaned };
+        self.leave_timeout_ms = timeout_ms;
+        self.with_group(|group, out| group.on_close(seen, out));
+        let open = self.group.open_callback().map(|(incarnation, _)| incarnation);
+        if let (true, Some(incarnation)) = (orphaned, open) {
+            self.with_group(|group, out| group.on_callback_done(incarnation, true, out));
+        }
+    }
+
+    /// An owned partition by name: also one of a topic that was deleted or created anew since.
+    fn owned_by_name(&self, partition: &TopicPartition) -> Option<TopicIdPartition> {
+        let newest = self.metadata.id(&partition.topic);
+        let newest = newest.map(|topic| TopicIdPartition::new(topic, partition.partition));
+        newest.filter(|id| self.owned.contains(id)).or_else(|| {
+            let mut owned = self.owned.iter();
+            owned.find(|id| self.metadata.by_name(**id) == *partition).copied()
+        })
+    }
+
+    /// Says whether the call was taken.
+    fn open_call(&mut self, id: CallId, call: Call, timeout_ms: u64) -> bool {
+        if self.calls.is_full() {
+            self.done(id, Err(CallFault::QueueFull));
+            return false;
+        }
+        self.calls.open(id, call);
+        self.arm(Alarm::Deadline(id), timeout_ms);
+        true
+    }
+
+    fn abandon(&mut self, id: CallId) {
+        if let Some(call) = self.take_call(id) {
+            self.abandon_commit(&call);
+        }
+    }
+
+    fn abandon_commit(&mut self, call: &Call) {
+        if let Call::Commit(commit) = *call {
+            self.with_group(|group, out| group.on_commit_abandoned(commit, out));
+        }
+    }
+
+    pub(super) fn on_deadline(&mut self, id: CallId) {
+        let call = self.take_call(id).expect("a call's deadline ends with it");
+        self.abandon_commit(&call);
+        let last = match call {
+            Call::Committed(call) => call.last,
+            Call::Unsubscribe | Call::Commit(_) | Call::Position(_) => None,
+        };
+        self.done(id, Err(CallFault::TimedOut { last }));
+    }
+
+    fn take_call(&mut self, id: CallId) -> Option<Call> {
+        self.timers.disarm(Alarm::Deadline(id));
+        self.timers.disarm(Alarm::CallBackoff(id));
+        self.calls.end(id)
+    }
+
+    /// Answers a call, if anybody still waits.
+    pub(super) fn end_call(&mut self, id: CallId, result: Result<Answer, CallFault>) {
+        if self.take_call(id).is_some() {
+            self.done(id, result);
+        }
+    }
+
+    fn done(&mut self, call: CallId, result: Result<Answer, CallFault>) {
+        self.outputs.push_back(Output::Done { call, result });
+    }
+
+    /// A `committed` call got no, or not every, answer.
+    pub(super) fn pause_call(&mut self, id: CallId) {
+        let Some(call) = self.calls.committed(id) else { return };
+        call.asked = false;
+        if call.missing().next().is_none() {
+            return;
+        }
+        call.pausing = true;
+        let step = call.step;
+        call.step = step.next();
+        let ms = self.backoffs.retry_ms(step);
+        self.arm(Alarm::CallBackoff(id), ms);
+    }
+
+    pub(super) fn answer_unsubscribes(&mut self, confirmed: bool) {
+        let ids = self.calls.iter().filter(|(_, call)| **call == Call::Unsubscribe);
+        for id in ids.map(|(id, _)| id).collect::<Vec<_>>() {
+            self.end_call(id, Ok(Answer::Left { confirmed }));
+        }
+    }
+
+    /// Answers what can be answered from what is known.
+    pub(super) fn answer_calls(&mut self) {
+        let mut answers = Vec::new();
+        for (id, call) in self.calls.iter() {
+            let answer = match call {
+                Call::Position(partition) => self.position_answer(partition),
+                Call::Committed(call) => self.committed_answer(call).map(Ok),
+                Call::Unsubscribe | Call::Commit(_) => None,
+            };
+            answers.extend(answer.map(|answer| (id, answer)));
+        }
+        for (id, answer) in answers {
+            self.end_call(id, answer);
+        }
+    }
+
+    fn position_answer(&self, partition: &TopicPartition) -> Option<Result<Answer, CallFault>> {
+        let Some(id) = self.owned_by_name(partition) else {
+            return Some(Err(CallFault::NotAssigned(partition.clone())));
+        };
+        if let Some(position) = self.positions.position(id) {
+            return Some(Ok(Answer::Position(position.offset)));
+        }
+        let is_stuck = self.positions.stuck().any(|(stuck, _)| stuck == id);
+        is_stuck.then(|| Err(CallFault::NoOffset(partition.clone())))
+    }
+
+    /// Complete when every partition was answered; a topic that does not exist has no offsets.
+    fn committed_answer(&self, call: &CommittedCall) -> Option<Answer> {
+        let mut found = call.found.clone();
+        for partition in call.missing() {
+            if !self.metadata.is_absent(&partition.topic) {
+                return None;
+            }
+            found.insert(partition.clone(), None);
+        }
+        Some(Answer::Committed(found))
+    }
+
+    /// Answers every open call with [`CallFault::Closed`]; says how many there were.
+    pub(super) fn fail_calls(&mut self) -> usize {
+        let ids: Vec<_> = self.calls.iter().map(|(id, _)| id).collect();
+        for &id in &ids {
+            self.end_call(id, Err(CallFault::Closed));
+        }
+        ids.len()
+    }
+}

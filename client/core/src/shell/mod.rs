@@ -1,0 +1,432 @@
+//! The timed shell of one consumer: time, jitter and the routing between machines.
+//!
+//! It decides nothing that a machine decides. It owns the table of dates, draws jitter, hands what
+//! happened to the machine concerned and carries each machine's orders to the next one or to the
+//! driver. Every timer that is due is handled before any other input of the same date, and after an
+//! input everything that can go on goes on, until the driver has something to do or to wait for.
+//!
+//! The driver's part: call a `handle_*` method for whatever happened, then drain
+//! [`Shell::poll_output`] until [`Output::Wait`], and be back at that date at the latest.
+
+mod answer;
+mod ask;
+mod command;
+mod deliver;
+mod peers;
+mod route;
+mod timers;
+
+use crate::call::{ById, Calls};
+use crate::connection::{ConnectionTimer, Order};
+use crate::fetch::Fetcher;
+use crate::group::{self, Group, GroupConfig};
+use crate::metadata::Metadata;
+use crate::position::Positions;
+use crate::request::{Answered, Request};
+use crate::{
+    Assignment, CallId, Cause, Chunk, CloseReport, Command, Config, ConnectionId, Incarnation,
+    Misbehaved, Output, PollFault, RequestId, Time,
+};
+use evenkeel_spec::words::{Committed, NodeId, Owner, Partitions, TopicIdPartition};
+use peers::{Orders, Peer, Peers};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use timers::{Alarm, Backoffs, Timers};
+
+/// The core of one consumer, as a driver embeds it. `C` is how the driver holds fetched records.
+#[derive(Debug)]
+pub struct Shell<C: Chunk> {
+    config: Config,
+    now: Time,
+    timers: Timers,
+    backoffs: Backoffs,
+    peers: Peers,
+    group: Group,
+    /// Orders of the group that were not carried out yet.
+    group_orders: VecDeque<group::Output>,
+    metadata: Metadata,
+    positions: Positions,
+    fetcher: Fetcher<C>,
+    calls: Calls,
+    application: Application<C>,
+    heartbeat_interval_ms: u64,
+    leave_timeout_ms: u64,
+    /// What the group owns, as far as its orders were carried out.
+    owned: Partitions,
+    /// A lookup of the coordinator that nobody could be asked for yet.
+    lookup: Option<Incarnation>,
+    /// A lookup of committed offsets for positions is outstanding: one at a time.
+    positions_asked: bool,
+    /// Every known broker failed, and the bootstrap servers did not answer yet.
+    rebootstrapping: bool,
+    end: End,
+    outputs: VecDeque<Output<C>>,
+}
+
+/// What the application was given.
+#[derive(Debug)]
+struct Application<C: Chunk> {
+    subscribed: bool,
+    /// The number of the last delivery.
+    delivered: u64,
+    /// The number of the last one that the application is known to have.
+    taken: u64,
+    /// What it was given up to `taken`, by owned partition: the offset of the next record.
+    returned: BTreeMap<TopicIdPartition, Committed>,
+    /// What the last delivery adds, until it is taken.
+    untaken: BTreeMap<TopicIdPartition, Committed>,
+    /// Where partitions moved without a record; goes to the group with the next delivery.
+    skipped: BTreeMap<TopicIdPartition, Committed>,
+    faults: VecDeque<PollFault<C::Fault>>,
+    /// A fault goes before records: records went last time.
+    fault_first: bool,
+    /// Partitions that only a seek helps were told in this poll.
+    told_stuck: bool,
+    shown_owner: Option<Owner>,
+    assignment_changed: bool,
+}
+
+/// How far the end is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum End {
+    /// It goes on.
+    Not,
+    /// The group leaves; `orphaned`: nobody runs callbacks any more.
+    Closing { orphaned: bool },
+    /// Over.
+    Closed,
+}
+
+/// Who waits for an answer.
+#[derive(Clone, Debug)]
+enum Purpose {
+    Metadata,
+    Lookup(Incarnation),
+    Heartbeat(Incarnation),
+    Commit(Incarnation),
+    Positions(BTreeMap<TopicIdPartition, Incarnation>),
+    Committed(CallId, ById),
+    Listed(BTreeMap<TopicIdPartition, Incarnation>),
+    Fetch(NodeId),
+}
+
+/// How many timers may fire at one date: far more than a consumer has, so that more is a timer that
+/// re-arms itself without end.
+const ALARMS_MAX: usize = 1_000_000;
+
+/// Until the coordinator names another, milliseconds: Kafka's default
+/// (`group.consumer.heartbeat.interval.ms`).
+const HEARTBEAT_INTERVAL_MS: u64 = 5_000;
+
+impl<C: Chunk> Shell<C> {
+    /// A consumer that has done nothing yet, at `Time(0)`.
+    ///
+    /// # Panics
+    /// Without a bootstrap server.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let group = Group::new(GroupConfig {
+            auto_commit: config.auto_commit,
+            rebalance_timeout_ms: config.max_poll_interval_ms,
+            assignor: config.assignor.clone(),
+            mutant: None,
+        });
+        Self {
+            now: Time(0),
+            timers: Timers::default(),
+            backoffs: Backoffs::new(&config),
+            peers: Peers::new(config.bootstrap_servers.clone()),
+            group,
+            group_orders: VecDeque::new(),
+            metadata: Metadata::default(),
+            positions: Positions::new(config.auto_offset_reset),
+            fetcher: Fetcher::new(&config),
+            calls: Calls::default(),
+            application: Application::default(),
+            heartbeat_interval_ms: HEARTBEAT_INTERVAL_MS,
+            leave_timeout_ms: config.default_api_timeout_ms,
+            owned: Partitions::new(),
+            lookup: None,
+            positions_asked: false,
+            rebootstrapping: false,
+            end: End::Not,
+            outputs: VecDeque::new(),
+            config,
+        }
+    }
+
+    /// The application asks for something.
+    pub fn handle_command(&mut self, now: Time, command: Command) {
+        self.input(now, |shell| shell.on_command(command));
+    }
+
+    /// A connection was made.
+    pub fn handle_connected(&mut self, now: Time, connection: ConnectionId) {
+        self.input(now, |shell| {
+            if let Some(peer) = shell.peers.of(connection) {
+                let mut orders = Orders::new();
+                let (machine, names) = shell.peers.get(peer);
+                machine.on_connected(connection, names, &mut orders);
+                shell.carry_out(peer, orders);
+            }
+        });
+    }
+
+    /// A connection ended or was not made. Not to be told of one that the shell closed.
+    pub fn handle_disconnected(&mut self, now: Time, connection: ConnectionId, cause: Cause) {
+        self.input(now, |shell| {
+            if let Some(peer) = shell.peers.of(connection) {
+                let mut orders = Orders::new();
+                let is_current = shell.peers.get(peer).0.on_disconnected(connection, &mut orders);
+                assert!(is_current, "a connection's name is forgotten when it ends");
+                shell.peers.on_gone(connection);
+                shell.on_connection_failed(peer, cause);
+                shell.carry_out(peer, orders);
+            }
+        });
+    }
+
+    /// A broker answered, or what came on the connection is no answer: then it is given up.
+    pub fn handle_response(
+        &mut self,
+        now: Time,
+        connection: ConnectionId,
+        request_id: RequestId,
+        answer: Result<Answered<C>, Misbehaved>,
+    ) {
+        self.input(now, |shell| {
+            if let Some(peer) = shell.peers.of(connection) {
+                shell.on_response(peer, connection, request_id, answer);
+            }
+        });
+    }
+
+    /// The date that [`Output::Wait`] named has come.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.input(now, |_| {});
+    }
+
+    /// What to do next; [`Output::Wait`] when there is nothing more.
+    #[must_use = "every output is an order"]
+    pub fn poll_output(&mut self) -> Output<C> {
+        self.outputs.pop_front().unwrap_or_else(|| Output::Wait(self.timers.wait()))
+    }
+
+    /// Bytes that were fetched and not returned yet.
+    #[must_use]
+    pub fn buffered_bytes(&self) -> usize {
+        self.fetcher.buffered_bytes()
+    }
+
+    /// The group's side, to look at.
+    #[must_use]
+    pub fn group(&self) -> &Group {
+        &self.group
+    }
+
+    fn input(&mut self, now: Time, handle: impl FnOnce(&mut Self)) {
+        assert!(now >= self.now, "time does not go back");
+        self.now = now;
+        if self.end == End::Closed {
+            return;
+        }
+        self.fire();
+        if self.end == End::Closed {
+            return;
+        }
+        assert!(
+            !self.timers.is_due(now),
+            "a due timer is handled before any other input of its date"
+        );
+        handle(self);
+        self.settle();
+        self.fire();
+    }
+
+    /// Handles every timer that is due, also those that become due by it.
+    fn fire(&mut self) {
+        let mut count = 0;
+        while let Some(alarm) = self.timers.pop_due(self.now) {
+            self.on_alarm(alarm);
+            self.settle();
+            count += 1;
+            assert!(count < ALARMS_MAX, "{alarm:?} re-arms itself at its own date");
+        }
+    }
+
+    fn on_alarm(&mut self, alarm: Alarm) {
+        match alarm {
+            Alarm::Group(timer) => self.with_group(|group, out| group.on_timer(timer, out)),
+            Alarm::Connection(peer, timer) => self.on_connection_timer(peer, timer),
+            Alarm::MetadataBackoff => self.metadata.on_backoff(),
+            Alarm::MetadataAge => self.metadata.on_age(),
+            Alarm::Position(partition) => self.positions.on_backoff(partition),
+            Alarm::Fetch(partition) => self.fetcher.on_backoff(partition),
+            Alarm::Deadline(call) => self.on_deadline(call),
+            Alarm::CallBackoff(call) => {
+                if let Some(call) = self.calls.committed(call) {
+                    call.pausing = false;
+                }
+            }
+            Alarm::Contact => {
+                self.tell(PollFault::NoBroker(self.peers.causes()));
+                self.arm(Alarm::Contact, self.config.default_api_timeout_ms);
+            }
+        }
+    }
+
+    /// Goes on with everything that can go on.
+    fn settle(&mut self) {
+        loop {
+            self.drain_group();
+            if self.end == End::Closed {
+                return;
+            }
+            self.answer_calls();
+            self.ask();
+            self.deliver();
+            if self.group_orders.is_empty() {
+                break;
+            }
+        }
+        self.show_assignment();
+    }
+
+    fn with_group(&mut self, act: impl FnOnce(&mut Group, &mut Vec<group::Output>)) {
+        let mut out = Vec::new();
+        act(&mut self.group, &mut out);
+        self.group_orders.extend(out);
+    }
+
+    fn arm(&mut self, alarm: Alarm, ms: u64) {
+        self.timers.arm(alarm, self.now, ms);
+    }
+
+    /// Keeps news for the next poll, each once.
+    fn tell(&mut self, fault: PollFault<C::Fault>) {
+        let faults = &mut self.application.faults;
+        if !faults.contains(&fault) && faults.len() < FAULTS_MAX {
+            faults.push_back(fault);
+        }
+    }
+
+    /// Sends a request to a broker whose address is known; else it is lost at once.
+    fn send_to(&mut self, peer: Peer, node: NodeId, request: Request, purpose: Purpose) {
+        match self.metadata.brokers().get(&node).cloned() {
+            Some(address) => self.send(peer, address, request, purpose),
+            None => {
+                self.metadata.request_update();
+                self.on_lost(purpose);
+            }
+        }
+    }
+
+    fn send(&mut self, peer: Peer, address: crate::Address, request: Request, purpose: Purpose) {
+        let mut orders = Orders::new();
+        self.peers.request(peer, address, request, purpose, self.now, &mut orders);
+        self.carry_out(peer, orders);
+    }
+
+    /// Carries out what a connection orders.
+    fn carry_out(&mut self, peer: Peer, orders: Orders) {
+        for order in orders {
+            match order {
+                Order::Open(connection) => {
+                    self.peers.on_open(connection, peer);
+                    let address = self.peers.address(peer).clone();
+                    self.outputs.push_back(Output::Connect { connection, address });
+                }
+                Order::Close(connection, reason) => {
+                    self.peers.on_gone(connection);
+                    self.outputs.push_back(Output::Disconnect { connection, reason });
+                }
+                Order::Send(connection, request_id, request, queued_at) => {
+                    let queued_ms = queued_at.map_or(0, |at| self.now.since(at));
+                    let send = Output::Send { connection, request_id, request, queued_ms };
+                    self.outputs.push_back(send);
+                }
+                Order::Lost(purpose) => self.on_lost(purpose),
+                Order::Arm(timer, step) => {
+                    let alarm = Alarm::Connection(peer, timer);
+                    if let Some(ms) = self.connection_ms(timer, step) {
+                        self.arm(alarm, ms);
+                    }
+                }
+                Order::Disarm(timer) => self.timers.disarm(Alarm::Connection(peer, timer)),
+            }
+        }
+    }
+
+    fn on_connection_timer(&mut self, peer: Peer, timer: ConnectionTimer) {
+        let mut orders = Orders::new();
+        let (machine, names) = self.peers.get(peer);
+        let cause = machine.on_timer(timer, names, &mut orders);
+        if let Some(cause) = cause {
+            self.on_connection_failed(peer, cause);
+        }
+        self.carry_out(peer, orders);
+    }
+
+    /// The brokers may have changed: asks for them again.
+    fn on_connection_failed(&mut self, peer: Peer, cause: Cause) {
+        self.peers.on_cause(peer, cause);
+        if self.peers.is_contacted() {
+            self.metadata.request_update();
+        }
+    }
+
+    /// The consumer is over.
+    fn finish(&mut self, left: bool) {
+        let mut report = CloseReport { left, ..CloseReport::default() };
+        report.bytes_discarded = self.fetcher.buffered_bytes();
+        report.calls_failed = self.fail_calls();
+        for peer in self.peers.all() {
+            let mut orders = Orders::new();
+            self.peers.get(peer).0.on_closing(&mut orders);
+            orders.retain(|order| !matches!(order, Order::Lost(_)));
+            self.carry_out(peer, orders);
+        }
+        self.timers.clear();
+        self.group_orders.clear();
+        self.end = End::Closed;
+        self.outputs.push_back(Output::Closed(report));
+    }
+
+    /// Shows the application what is assigned, if that changed.
+    fn show_assignment(&mut self) {
+        let owner = self.group.owner();
+        let application = &mut self.application;
+        if !std::mem::take(&mut application.assignment_changed) && application.shown_owner == owner
+        {
+            return;
+        }
+        application.shown_owner = owner;
+        let partitions = self.owned.iter().map(|id| self.metadata.by_name(*id)).collect();
+        let assignment = Assignment { partitions, owner };
+        self.outputs.push_back(Output::Assignment(Arc::new(assignment)));
+    }
+}
+
+/// How many different pieces of news wait for the next poll: beyond that, older ones say enough.
+const FAULTS_MAX: usize = 64;
+
+impl<C: Chunk> Default for Application<C> {
+    fn default() -> Self {
+        Self {
+            subscribed: false,
+            delivered: 0,
+            taken: 0,
+            returned: BTreeMap::new(),
+            untaken: BTreeMap::new(),
+            skipped: BTreeMap::new(),
+            faults: VecDeque::new(),
+            fault_first: false,
+            told_stuck: false,
+            shown_owner: None,
+            assignment_changed: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
