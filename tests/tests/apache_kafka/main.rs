@@ -1,0 +1,63 @@
+//! The meetings with Apache Kafka and with other people's clients.
+//!
+//! What they need is fetched by its own package manager. Where a tool for that is missing, a test
+//! is reported as ignored with the reason; under `CI=true` it fails.
+
+mod group;
+
+use evenkeel_tests::kafka::Kafka;
+use evenkeel_tests::setup::{self, SetupError};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+
+/// What a test says when it could not do its work.
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+/// The one cluster that all tests share, each with topics and groups of its own: one node, which
+/// computes a target assignment with each group epoch, at once, on the request's own thread.
+#[derive(Default)]
+struct Peers {
+    kafka: OnceLock<Result<Kafka, SetupError>>,
+}
+
+impl Peers {
+    fn kafka(&self) -> Result<&Kafka, SetupError> {
+        let start = || {
+            let builder = Kafka::builder().set("group.consumer.assignment.interval.ms", "0");
+            builder.set("group.consumer.assignor.offload.enable", "false").start()
+        };
+        self.kafka.get_or_init(start).as_ref().map_err(Clone::clone)
+    }
+}
+
+fn main() -> ExitCode {
+    let mut args = Arguments::from_args();
+    // Each test is some JVMs; more of them at a time only slow each other down.
+    args.test_threads.get_or_insert(THREADS);
+    let peers = Arc::new(Peers::default());
+    let trials = TESTS.iter().map(|(name, test)| trial(name, *test, Arc::clone(&peers))).collect();
+    libtest_mimic::run(&args, trials).exit_code()
+}
+
+type Test = fn(&Peers) -> Outcome;
+
+const TESTS: &[(&str, Test)] = &[
+    ("kafkas_consumer_reads_what_kafkas_producer_wrote", group::kafka_alone),
+    ("librdkafka_and_franz_go_share_a_group_with_kafkas_consumer", group::foreign_members),
+];
+
+fn trial(name: &str, test: Test, peers: Arc<Peers>) -> Trial {
+    Trial::ignorable_test(name, move || {
+        test(&peers).map(|()| Completion::Completed).or_else(|error| {
+            match error.downcast_ref::<SetupError>() {
+                Some(missing @ SetupError::Missing { .. }) if !setup::is_ci() => {
+                    Ok(Completion::ignored_with(missing))
+                }
+                _ => Err(Failed::from(error.to_string())),
+            }
+        })
+    })
+}
+
+const THREADS: usize = 2;
