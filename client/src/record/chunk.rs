@@ -1,0 +1,257 @@
+//! One partition's answer to a fetch, and how far it was handed out.
+//!
+//! Decides when what is checked. Built: every batch's frame, CRC32C and header, so that the offset
+//! to fetch next is known at once. Taken: a batch is decompressed when the cursor enters it, on the
+//! taker's thread, and its records are walked and checked before they are handed out, at most
+//! `max.poll.records` of them; so reading a [`Slice`] cannot fail, and an application never sees a
+//! partition end in silence. A fault is an error of [`Chunk::take`], after all records before it.
+
+use bytes::Bytes;
+use evenkeel_spec::words::Offset;
+
+use super::aborted::Aborted;
+use super::batch::{Head, offset};
+use super::read::Walk;
+use super::slice::{Run, Slice};
+use super::{AbortedTransaction, Batch, Batches, RecordError, RecordFault};
+
+/// How a chunk is read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ChunkOptions {
+    /// The most bytes that one batch may have when decompressed.
+    pub decompressed_max: usize,
+    /// Whether CRC32Cs are verified (Kafka's `check.crcs`).
+    pub check_crcs: bool,
+}
+
+impl Default for ChunkOptions {
+    /// At most 128 MiB a batch, which is over a hundred times what producers send by default
+    /// (`max.request.size`, 1 MiB); CRC32Cs are verified.
+    fn default() -> Self {
+        Self { decompressed_max: 128 * 1024 * 1024, check_crcs: true }
+    }
+}
+
+/// The `records` bytes of one partition of a Fetch response, and a cursor over them.
+///
+/// Holds the bytes as they came and at most one decompressed batch.
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    /// Checked batches that the cursor has not entered.
+    batches: Batches,
+    /// What is wrong after them.
+    fault_after: Option<RecordError>,
+    /// The batch that the cursor is in.
+    open: Option<OpenBatch>,
+    /// What stopped the cursor.
+    stopped: Option<RecordError>,
+    aborted: Aborted,
+    next_offset: i64,
+    end_offset: i64,
+    decompressed_max: usize,
+}
+
+impl Chunk {
+    /// A chunk that was fetched from `fetch_offset`: records below it, which a broker sends where
+    /// it lies within a batch, are not handed out.
+    #[must_use]
+    pub fn new(mut records: Bytes, fetch_offset: Offset, options: ChunkOptions) -> Self {
+        let next_offset = i64::try_from(fetch_offset.0).unwrap_or(i64::MAX);
+        let mut batches = Batches::new(records.clone());
+        batches.check_crcs = options.check_crcs;
+        let mut end_offset = next_offset;
+        let fault_after = loop {
+            match batches.peek() {
+                Ok(Some((head, length))) => {
+                    end_offset = end_offset.max(head.next_offset());
+                    batches.pass(length);
+                }
+                Ok(None) => break None,
+                Err(error) => break Some(error),
+            }
+        };
+        let tail = batches.remaining();
+        let checked = records.len() - tail;
+        let starved = checked == 0 && tail > 0;
+        let fault_after = fault_after.or_else(|| {
+            starved.then(|| RecordFault::NoCompleteBatch { bytes: tail }.at(next_offset))
+        });
+        records.truncate(checked);
+        Self {
+            batches: Batches { bytes: records, check_crcs: false },
+            fault_after,
+            open: None,
+            stopped: None,
+            aborted: Aborted::default(),
+            next_offset,
+            end_offset,
+            decompressed_max: options.decompressed_max,
+        }
+    }
+
+    /// Skips the records of these aborted transactions, which the same Fetch response named: what
+    /// `isolation.level=read_committed` needs.
+    #[must_use]
+    pub fn skip_aborted(mut self, transactions: Vec<AbortedTransaction>) -> Self {
+        self.aborted = Aborted::new(transactions);
+        self
+    }
+
+    /// The position: the offset after all that was taken, skipped records included.
+    #[must_use]
+    pub fn next_offset(&self) -> Offset {
+        offset(self.next_offset)
+    }
+
+    /// Where to fetch next while this chunk is not taken yet: the offset after its last whole
+    /// batch.
+    #[must_use]
+    pub fn end_offset(&self) -> Offset {
+        offset(self.end_offset)
+    }
+
+    /// How many bytes are buffered that the cursor has not passed, a decompressed batch counted as
+    /// such (KIP-81).
+    #[must_use]
+    pub fn buffered_bytes(&self) -> usize {
+        self.batches.remaining() + self.open.as_ref().map_or(0, |open| open.rest.len())
+    }
+
+    /// Whether nothing is left to take: neither records nor an error.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.buffered_bytes() == 0 && self.fault_after.is_none() && self.stopped.is_none()
+    }
+
+    /// Takes the next records, at most `records_max`, and advances the position past them. Fewer
+    /// mean that the chunk is drained or that an error comes next; none with a higher position,
+    /// that compacted or control records were skipped.
+    ///
+    /// # Errors
+    /// The next record cannot be read. The position stays before it, and each later call returns
+    /// the same error: the way on is a seek, or, after a CRC fault, another fetch.
+    pub fn take(&mut self, records_max: usize) -> Result<Slice, RecordError> {
+        let mut slice = Slice::starting_at(self.next_offset);
+        while slice.len() < records_max {
+            match self.take_run(records_max - slice.len()) {
+                Ok(Some(run)) => slice.push(run),
+                Err(error) if slice.is_empty() => return Err(error),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        slice.advance(self.next_offset);
+        Ok(slice)
+    }
+
+    /// Takes records of one batch: at least one, unless the chunk is drained.
+    fn take_run(&mut self, records_max: usize) -> Result<Option<Run>, RecordError> {
+        loop {
+            if let Some(error) = &self.stopped {
+                return Err(error.clone());
+            }
+            let Some(mut open) = self.open.take() else {
+                if self.enter()? {
+                    continue;
+                }
+                return Ok(None);
+            };
+            let (run, end) = open.walk(&mut self.next_offset, records_max);
+            match end {
+                Ok(true) => {}
+                Ok(false) => self.open = Some(open),
+                Err(fault) => self.stopped = Some(fault.at(open.head.base_offset)),
+            }
+            if run.is_some() {
+                return Ok(run);
+            }
+        }
+    }
+
+    /// Enters the next batch that has something to hand out; `false` if there is none.
+    fn enter(&mut self) -> Result<bool, RecordError> {
+        let entered = self.enter_checked();
+        if let Err(error) = &entered {
+            self.stopped = Some(error.clone());
+        }
+        entered
+    }
+
+    fn enter_checked(&mut self) -> Result<bool, RecordError> {
+        while let Some(batch) = self.batches.next().transpose()? {
+            if batch.head.is_control() {
+                self.pass_control(&batch)?;
+            } else if !self.aborted.skips(&batch.head)
+                && batch.head.next_offset() > self.next_offset
+            {
+                let rest = batch.body(self.decompressed_max)?;
+                let left = batch.head.record_count;
+                self.open = Some(OpenBatch { head: batch.head, rest, left, delta_min: 0 });
+                return Ok(true);
+            }
+            self.next_offset = self.next_offset.max(batch.head.next_offset());
+        }
+        self.fault_after.take().map_or(Ok(false), Err)
+    }
+
+    /// Passes a control batch, and reads its marker if an aborted transaction may end by it.
+    fn pass_control(&mut self, batch: &Batch) -> Result<(), RecordError> {
+        if self.aborted.awaits_marker(&batch.head) {
+            let body = batch.body(self.decompressed_max)?;
+            if let Some(record) = batch.records(&body).next().transpose()? {
+                let marker = self.aborted.pass_marker(&batch.head, record.key.unwrap_or_default());
+                marker.map_err(|fault| fault.at(batch.head.base_offset))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The batch that the cursor is in: its records from the cursor on.
+#[derive(Clone, Debug)]
+struct OpenBatch {
+    head: Head,
+    rest: Bytes,
+    left: u32,
+    delta_min: i64,
+}
+
+impl OpenBatch {
+    /// Walks at most `records_max` records from `next_offset` on, and gives them, and whether the
+    /// batch ended. Moves `next_offset` past what it walked.
+    fn walk(
+        &mut self,
+        next_offset: &mut i64,
+        records_max: usize,
+    ) -> (Option<Run>, Result<bool, RecordFault>) {
+        let head = self.head;
+        let mut walk = Walk { rest: &self.rest[..], left: self.left, delta_min: self.delta_min };
+        let start_delta = next_offset.saturating_sub(head.base_offset);
+        let mut start = 0;
+        let mut count = 0;
+        let end = loop {
+            if count == records_max && walk.left > 0 {
+                break Ok(false);
+            }
+            let before = walk.rest.len();
+            match walk.next(&head) {
+                Ok(Some(parsed)) if i64::from(parsed.offset_delta) < start_delta => {
+                    start = self.rest.len() - walk.rest.len();
+                }
+                Ok(Some(_)) => count += 1,
+                Ok(None) => break Ok(true),
+                Err(fault) => {
+                    walk.rest = &self.rest[self.rest.len() - before..];
+                    break Err(fault);
+                }
+            }
+        };
+        let stop = self.rest.len() - walk.rest.len();
+        (self.left, self.delta_min) = (walk.left, walk.delta_min);
+        let walked =
+            if end == Ok(true) { head.next_offset() } else { head.base_offset + self.delta_min };
+        *next_offset = (*next_offset).max(walked);
+        let run = (count > 0).then(|| Run { head, bytes: self.rest.slice(start..stop), count });
+        self.rest = self.rest.slice(stop..);
+        (run, end)
+    }
+}

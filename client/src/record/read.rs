@@ -1,0 +1,238 @@
+//! What a record is within a batch's body, and the borrowed view that an application gets of it.
+
+use std::str;
+
+use evenkeel_spec::words::{LeaderEpoch, Offset};
+
+use super::batch::{Head, offset};
+use super::{RecordFault, TimestampType, varint};
+
+/// One record, borrowed from its batch.
+///
+/// A kept slice of it would pin the whole batch: copy what should live on.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// The record's offset in its partition.
+    pub offset: Offset,
+    /// The epoch of the leader that appended the record (KIP-320), if it is known.
+    pub leader_epoch: Option<LeaderEpoch>,
+    /// Milliseconds since the Unix epoch; `None`: the producer set none (-1 on the wire).
+    pub timestamp_ms: Option<i64>,
+    /// Who set the timestamp.
+    pub timestamp_type: TimestampType,
+    /// The key, if the record has one.
+    pub key: Option<&'a [u8]>,
+    /// The value; `None` is a tombstone in a compacted topic.
+    pub value: Option<&'a [u8]>,
+    /// The headers (KIP-82), in the producer's order.
+    pub headers: Headers<'a>,
+}
+
+/// A record's headers (KIP-82), read where they lie: in order, duplicate keys kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Headers<'a> {
+    count: u32,
+    bytes: &'a [u8],
+}
+
+impl<'a> Headers<'a> {
+    /// How many headers there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.count as usize
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The headers, in order.
+    #[must_use]
+    pub fn iter(&self) -> HeaderIter<'a> {
+        HeaderIter { left: self.count, bytes: self.bytes }
+    }
+
+    /// The last header of this key, which is the one that counts (Kafka's `Headers.lastHeader`).
+    #[must_use]
+    pub fn last(&self, key: &str) -> Option<Header<'a>> {
+        self.iter().filter(|header| header.key == key.as_bytes()).last()
+    }
+}
+
+impl<'a> IntoIterator for Headers<'a> {
+    type Item = Header<'a>;
+    type IntoIter = HeaderIter<'a>;
+
+    fn into_iter(self) -> HeaderIter<'a> {
+        self.iter()
+    }
+}
+
+/// Iterates over a record's headers.
+#[derive(Clone, Debug)]
+pub struct HeaderIter<'a> {
+    left: u32,
+    bytes: &'a [u8],
+}
+
+impl<'a> Iterator for HeaderIter<'a> {
+    type Item = Header<'a>;
+
+    fn next(&mut self) -> Option<Header<'a>> {
+        self.left = self.left.checked_sub(1)?;
+        Some(take_header(&mut self.bytes).expect("headers were walked when their record was"))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left as usize, Some(self.left as usize))
+    }
+}
+
+impl ExactSizeIterator for HeaderIter<'_> {}
+
+/// One header of a record.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Header<'a> {
+    /// The key as the bytes it was sent as: Kafka's clients write UTF-8, but no broker checks it.
+    pub key: &'a [u8],
+    /// The value, if the header has one.
+    pub value: Option<&'a [u8]>,
+}
+
+impl<'a> Header<'a> {
+    /// The key, if it is UTF-8.
+    #[must_use]
+    pub fn key_str(&self) -> Option<&'a str> {
+        str::from_utf8(self.key).ok()
+    }
+}
+
+/// A record's fields as they lie in the body.
+pub(super) struct Parsed<'a> {
+    timestamp_delta: i64,
+    pub(super) offset_delta: i32,
+    pub(super) key: Option<&'a [u8]>,
+    value: Option<&'a [u8]>,
+    headers: Headers<'a>,
+}
+
+impl<'a> Parsed<'a> {
+    /// The record in the batch that has this header; [`Walk`] has checked that its offset lies in
+    /// it. Timestamps wrap as in Kafka's own clients: they decide nothing.
+    #[inline]
+    pub(super) fn record(self, head: &Head) -> Record<'a> {
+        let timestamp_type = head.timestamp_type();
+        let timestamp_ms = timestamp(match timestamp_type {
+            TimestampType::CreateTime => head.base_timestamp.wrapping_add(self.timestamp_delta),
+            TimestampType::LogAppendTime => head.max_timestamp,
+        });
+        Record {
+            offset: offset(head.base_offset + i64::from(self.offset_delta)),
+            leader_epoch: head.leader_epoch(),
+            timestamp_ms,
+            timestamp_type,
+            key: self.key,
+            value: self.value,
+            headers: self.headers,
+        }
+    }
+}
+
+/// A walk over the records of one batch, which checks each.
+///
+/// Offsets must rise and stay within the batch's range. Kafka's client skips a record whose offset
+/// does not rise, and so loses it silently; here it is a fault.
+#[derive(Clone, Debug)]
+pub(super) struct Walk<'a> {
+    pub(super) rest: &'a [u8],
+    /// How many records were not walked yet.
+    pub(super) left: u32,
+    /// The least offset delta that the next record may have.
+    pub(super) delta_min: i64,
+}
+
+impl<'a> Walk<'a> {
+    /// The next record, or `None` at the batch's end, where no bytes may be left.
+    #[inline]
+    pub(super) fn next(&mut self, head: &Head) -> Result<Option<Parsed<'a>>, RecordFault> {
+        if self.left == 0 {
+            let bytes = self.rest.len();
+            return if bytes == 0 { Ok(None) } else { Err(RecordFault::TrailingBytes { bytes }) };
+        }
+        let parsed = take(&mut self.rest)?;
+        if parsed.headers.count != 0 || !parsed.headers.bytes.is_empty() {
+            check_headers(parsed.headers)?;
+        }
+        let offset_delta = parsed.offset_delta;
+        let delta = i64::from(offset_delta);
+        if delta < self.delta_min || delta > head.last_offset - head.base_offset {
+            return Err(RecordFault::OffsetOrder { offset_delta });
+        }
+        self.delta_min = delta + 1;
+        self.left -= 1;
+        Ok(Some(parsed))
+    }
+}
+
+/// Takes one record; whether its headers are well-formed is not looked at.
+#[inline]
+pub(super) fn take<'a>(body: &mut &'a [u8]) -> Result<Parsed<'a>, RecordFault> {
+    let length = varint::take_i32(body)?;
+    let length = usize::try_from(length).map_err(|_| RecordFault::RecordLength)?;
+    let Some((mut rest, after)) = body.split_at_checked(length) else {
+        return Err(RecordFault::RecordsTruncated);
+    };
+    *body = after;
+    let [_attributes, ref after @ ..] = *rest else {
+        return Err(RecordFault::RecordLength);
+    };
+    rest = after;
+    let timestamp_delta = varint::take_i64(&mut rest)?;
+    let offset_delta = varint::take_i32(&mut rest)?;
+    let key = take_field(&mut rest)?;
+    let value = take_field(&mut rest)?;
+    let count = varint::take_i32(&mut rest)?;
+    let count = u32::try_from(count).map_err(|_| RecordFault::HeaderLength)?;
+    let headers = Headers { count, bytes: rest };
+    Ok(Parsed { timestamp_delta, offset_delta, key, value, headers })
+}
+
+/// The wire's -1 is no timestamp.
+#[inline]
+pub(super) fn timestamp(value: i64) -> Option<i64> {
+    (value != -1).then_some(value)
+}
+
+/// Walks a record's headers: each whole, and nothing after the last.
+fn check_headers(Headers { count, mut bytes }: Headers<'_>) -> Result<(), RecordFault> {
+    for _ in 0..count {
+        take_header(&mut bytes)?;
+    }
+    if bytes.is_empty() { Ok(()) } else { Err(RecordFault::RecordLength) }
+}
+
+#[inline]
+fn take_header<'a>(bytes: &mut &'a [u8]) -> Result<Header<'a>, RecordFault> {
+    let key = take_field(bytes)?.ok_or(RecordFault::HeaderLength)?;
+    let value = take_field(bytes)?;
+    Ok(Header { key, value })
+}
+
+/// Takes a length and as many bytes; a negative length is null, as in Kafka's
+/// `DefaultRecord.readFrom`.
+#[inline]
+fn take_field<'a>(bytes: &mut &'a [u8]) -> Result<Option<&'a [u8]>, RecordFault> {
+    let length = varint::take_i32(bytes)?;
+    let Ok(length) = usize::try_from(length) else {
+        return Ok(None);
+    };
+    let (field, rest) = bytes.split_at_checked(length).ok_or(RecordFault::RecordLength)?;
+    *bytes = rest;
+    Ok(Some(field))
+}
+
+/// The least bytes of a record: its length, attributes, two deltas, two null lengths, a header
+/// count, of one byte each.
+pub(super) const RECORD_LENGTH_MIN: usize = 7;
