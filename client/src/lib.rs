@@ -1,1 +1,73 @@
 //! A Kafka consumer whose group protocol is model-checked and whose every wait is visible.
+//!
+//! Speaks the consumer group protocol of KIP-848 (Apache Kafka 4.0 and newer).
+//!
+//! ```no_run
+//! use evenkeel::{Consumer, Record};
+//! use std::time::Duration;
+//!
+//! # async fn handle(_: Record<'_>) -> Result<(), std::io::Error> { Ok(()) }
+//! # async fn consume() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut consumer = Consumer::builder()
+//!     .bootstrap_servers("localhost:9092")
+//!     .group_id("payments")
+//!     .property("auto.offset.reset", "earliest") // Kafka's names work too
+//!     .build()?;
+//! consumer.subscribe(["orders"]).await?; // or subscribe_with(topics, listener)
+//! # let mut polls = 0;
+//! loop {
+//!     let records = consumer.poll(Duration::from_secs(1)).await?; // cancel-safe
+//!     for record in &records {
+//!         handle(record).await?;
+//!     }
+//!     consumer.commit().await?; // optional; also commit_offsets, commit_async
+//! #   polls += 1;
+//! #   if polls == 3 { break }
+//! }
+//! let report = consumer.close(Duration::from_secs(5)).await; // a report, also on failure
+//! # assert!(report.left);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The group protocol's decisions are made by `evenkeel-core`, which a model checker explores; this
+//! crate gives it sockets, time and an application. The application holds a [`Consumer`]; a
+//! background task, on a thread of its own unless told otherwise, owns the connections and the
+//! group state, and heartbeats whatever the application does.
+//!
+//! Events for `tracing`: target `evenkeel::request`, one for each finished request with the time
+//! that it was queued and in flight; `evenkeel::rebalance`; `evenkeel::connection`.
+
+mod background;
+mod builder;
+mod chunk;
+mod config;
+mod consumer;
+mod context;
+mod error;
+mod link;
+mod listener;
+mod net;
+mod panics;
+pub mod record;
+mod records;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+pub use builder::ConsumerBuilder;
+pub use config::ConfigError;
+pub use consumer::{CloseReport, Consumer, GroupMetadata};
+pub use context::{Committer, RebalanceContext, Seek};
+pub use error::{BackgroundDied, CommitError, PollError, PositionError, SubscribeError};
+pub use evenkeel_core::{Address, OffsetReset};
+pub use evenkeel_spec::words::{
+    Committed, Epoch, ErrorCode, GroupId, LeaderEpoch, Offset, TopicName, TopicPartition,
+};
+pub use link::Commit;
+pub use listener::{ListenerError, ListenerMethod, RebalanceListener};
+pub use net::transport::{ConnectError, Connecting, Connector, Stream, Tcp};
+pub use record::{Header, HeaderIter, Headers, TimestampType};
+pub use records::{OwnedRecord, PartitionIter, PartitionRecords, Record, Records, RecordsIter};
+pub use stream::RecordStream;

@@ -6,13 +6,12 @@
 //! back, also after a panic, so that a dropped `poll` leaves it whole for the next one.
 
 use crate::context::RebalanceContext;
+use crate::panics;
 use evenkeel_spec::words::TopicPartition;
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 /// Told by the consumer when its partitions change. Methods that are not written do nothing.
 ///
@@ -136,10 +135,12 @@ impl<L: RebalanceListener> ErasedListener for L {
             let (context, partitions) = (&mut context, &partitions[..]);
             let outcome = match method {
                 ListenerMethod::Assigned => {
-                    unpanicked(async { self.on_partitions_assigned(context, partitions).await }).await
+                    unpanicked(async { self.on_partitions_assigned(context, partitions).await })
+                        .await
                 }
                 ListenerMethod::Revoked => {
-                    unpanicked(async { self.on_partitions_revoked(context, partitions).await }).await
+                    unpanicked(async { self.on_partitions_revoked(context, partitions).await })
+                        .await
                 }
                 ListenerMethod::Lost => {
                     unpanicked(async { self.on_partitions_lost(context, partitions).await }).await
@@ -154,20 +155,7 @@ impl<L: RebalanceListener> ErasedListener for L {
 async fn unpanicked(
     method: impl Future<Output = Result<(), ListenerError>>,
 ) -> Result<(), ListenerError> {
-    let mut method = pin!(method);
-    std::future::poll_fn(|context: &mut Context<'_>| {
-        let poll = AssertUnwindSafe(|| method.as_mut().poll(context));
-        match catch_unwind(poll) {
-            Ok(outcome) => outcome,
-            Err(payload) => {
-                let said = payload
-                    .downcast_ref::<&str>()
-                    .copied()
-                    .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-                let said = said.unwrap_or("without a message");
-                Poll::Ready(Err(ListenerError::new(format_args!("panicked: {said}"))))
-            }
-        }
-    })
-    .await
+    panics::caught(method)
+        .await
+        .unwrap_or_else(|panic| Err(ListenerError::new(format_args!("panicked: {panic}"))))
 }

@@ -37,7 +37,9 @@ pub enum ConfigError {
     },
     /// The key belongs to the classic group protocol. Under KIP-848 the broker decides it (for
     /// example by `group.consumer.session.timeout.ms`): remove it.
-    #[error("{key}: not a client setting under group.protocol=consumer (KIP-848): the broker decides it; remove the key")]
+    #[error(
+        "{key}: not a client setting under group.protocol=consumer (KIP-848): the broker decides it; remove the key"
+    )]
     Refused {
         /// The key.
         key: String,

@@ -70,9 +70,7 @@ impl Properties {
             retry_backoff_ms,
             retry_backoff_max_ms: u64::from(self.number("retry.backoff.max.ms")?)
                 .max(retry_backoff_ms),
-            connection_setup_timeout_ms: self
-                .number("socket.connection.setup.timeout.ms")?
-                .into(),
+            connection_setup_timeout_ms: self.number("socket.connection.setup.timeout.ms")?.into(),
             ..evenkeel_core::Config::new(Vec::new())
         })
     }

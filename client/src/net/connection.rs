@@ -4,10 +4,9 @@
 //! driver, in order, that it is connected, each frame, and its end with the cause.
 
 use super::transport::{Connector, Stream};
-use evenkeel_core::Address;
 use crate::wire::frame::{FrameError, FrameReader};
 use bytes::Bytes;
-use evenkeel_core::ConnectionId;
+use evenkeel_core::{Address, Cause, ConnectionId};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -28,7 +27,7 @@ pub(crate) enum News {
     /// A frame came.
     Frame(Bytes),
     /// It is over, or never began.
-    Ended(String),
+    Ended(Cause),
 }
 
 /// The driver's end of a connection; dropping it closes the connection.
@@ -52,7 +51,7 @@ impl Connection {
         let task = tokio::spawn(async move {
             let end = match connecting.await {
                 Ok(stream) => serve(id, stream, queue, frame_max, &events).await,
-                Err(cause) => cause,
+                Err(error) => error.into(),
             };
             // The driver is gone if nobody listens; then nobody needs to know.
             let _ = events.send(NetEvent { connection: id, news: News::Ended(end) }).await;
@@ -80,15 +79,15 @@ async fn serve(
     queue: mpsc::UnboundedReceiver<Bytes>,
     frame_max: u32,
     events: &mpsc::Sender<NetEvent>,
-) -> String {
+) -> Cause {
     if events.send(NetEvent { connection: id, news: News::Connected }).await.is_err() {
-        return String::new();
+        return Cause::Closed;
     }
     let (source, sink) = tokio::io::split(stream);
     let reading = read_frames(id, FrameReader::new(source), frame_max, events);
     tokio::select! {
         biased;
-        cause = reading => cause.to_string(),
+        cause = reading => cause.into(),
         cause = write_frames(sink, queue) => cause,
     }
 }
@@ -116,13 +115,13 @@ async fn read_frames(
 async fn write_frames(
     mut sink: impl AsyncWrite + Unpin,
     mut queue: mpsc::UnboundedReceiver<Bytes>,
-) -> String {
+) -> Cause {
     while let Some(frame) = queue.recv().await {
         if let Err(error) = sink.write_all(&frame).await {
-            return error.to_string();
+            return Cause::Io(error.to_string().into());
         }
         if let Err(error) = sink.flush().await {
-            return error.to_string();
+            return Cause::Io(error.to_string().into());
         }
     }
     // The driver dropped its end, which aborts this task; wait for that.

@@ -1,4 +1,4 @@
 //! Bytes to and from brokers: how to connect, and one task a connection.
 
 pub(crate) mod connection;
-pub mod transport;
+pub(crate) mod transport;

@@ -1,6 +1,6 @@
 //! How bytes get to a broker: TCP, or whatever a test puts in its place.
 
-use evenkeel_core::Address;
+use evenkeel_core::{Address, Cause};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -12,8 +12,20 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// The future of a connection attempt; the error is a sentence for the user.
-pub type Connecting = Pin<Box<dyn Future<Output = Result<Box<dyn Stream>, String>> + Send>>;
+/// The future of a connection attempt.
+pub type Connecting = Pin<Box<dyn Future<Output = Result<Box<dyn Stream>, ConnectError>> + Send>>;
+
+/// Why there is no connection, in a sentence for the user.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The host's name has no address.
+    #[error("{0}")]
+    Resolve(String),
+    /// No address of the host could be connected to.
+    #[error("{0}")]
+    Connect(String),
+}
 
 /// Opens connections to brokers. [`Tcp`] is the default; tests pass their own, for example
 /// in-memory streams or a simulated network.
@@ -32,23 +44,34 @@ impl Connector for Tcp {
     fn connect(&self, address: &Address) -> Connecting {
         let address = address.clone();
         Box::pin(async move {
-            let resolved = lookup_host((&*address.host, address.port))
-                .await
-                .map_err(|error| format!("cannot resolve {}: {error}", address.host))?;
-            let mut causes = Vec::new();
+            let resolved = lookup_host((&*address.host, address.port)).await.map_err(|error| {
+                ConnectError::Resolve(format!("cannot resolve {}: {error}", address.host))
+            })?;
+            let mut causes: Vec<String> = Vec::new();
             for socket in resolved {
                 match TcpStream::connect(socket).await {
                     Ok(stream) => {
-                        stream.set_nodelay(true).map_err(|error| error.to_string())?;
+                        stream
+                            .set_nodelay(true)
+                            .map_err(|error| ConnectError::Connect(error.to_string()))?;
                         return Ok(Box::new(stream) as Box<dyn Stream>);
                     }
                     Err(error) => causes.push(format!("{socket}: {error}")),
                 }
             }
             if causes.is_empty() {
-                causes.push(format!("{} has no address", address.host));
+                return Err(ConnectError::Resolve(format!("{} has no address", address.host)));
             }
-            Err(causes.join("; "))
+            Err(ConnectError::Connect(causes.join("; ")))
         })
+    }
+}
+
+impl From<ConnectError> for Cause {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Resolve(said) => Self::Resolve(said.into()),
+            ConnectError::Connect(said) => Self::Connect(said.into()),
+        }
     }
 }

@@ -15,7 +15,8 @@ use uuid::Uuid;
 /// Adjacent partitions of one topic share its entry; the order, by which the broker fills its
 /// answer, is kept.
 pub(super) fn request(fetch: &Fetch) -> FetchRequest {
-    let same_topic = |a: &FetchPartition, b: &FetchPartition| a.partition.topic == b.partition.topic;
+    let same_topic =
+        |a: &FetchPartition, b: &FetchPartition| a.partition.topic == b.partition.topic;
     let topics = fetch.partitions.chunk_by(same_topic).map(|partitions| {
         FetchTopic::default()
             .with_topic_id(Uuid::from_bytes(partitions[0].partition.topic.0))

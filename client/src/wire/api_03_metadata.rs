@@ -13,9 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// No topics is an empty list; null would be all of them.
 pub(super) fn request(topics: Option<&BTreeSet<TopicName>>) -> MetadataRequest {
-    let topics = topics.into_iter().flatten().map(|name| {
-        MetadataRequestTopic::default().with_name(Some(sentinel::wire_topic(name)))
-    });
+    let topics = topics
+        .into_iter()
+        .flatten()
+        .map(|name| MetadataRequestTopic::default().with_name(Some(sentinel::wire_topic(name))));
     MetadataRequest::default()
         .with_topics(Some(topics.collect()))
         .with_allow_auto_topic_creation(false)

@@ -6,9 +6,7 @@ use super::{Body, malformed, sentinel};
 use crate::record::Chunk;
 use evenkeel_core::Misbehaved;
 use evenkeel_core::request::{Response, TopicNames};
-use evenkeel_spec::words::{
-    Committed, Epoch, ErrorCode, GroupId, Partitions, TopicIdPartition,
-};
+use evenkeel_spec::words::{Committed, Epoch, ErrorCode, GroupId, Partitions, TopicIdPartition};
 use kafka_protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopics,
 };
@@ -24,8 +22,8 @@ pub(super) fn request(
     partitions: Option<&Partitions>,
     names: &TopicNames,
 ) -> OffsetFetchRequest {
-    let (member, epoch) = owner
-        .map_or((None, -1), |(name, epoch)| (Some(name), sentinel::wire_epoch(epoch)));
+    let (member, epoch) =
+        owner.map_or((None, -1), |(name, epoch)| (Some(name), sentinel::wire_epoch(epoch)));
     let topics = partitions.map(|partitions| {
         let wire = |p: &TopicIdPartition| (p.topic, sentinel::wire_partition(p.partition));
         sentinel::by_topic(partitions.iter().map(wire), names)
@@ -68,9 +66,7 @@ pub(super) fn response(
     Ok((Response::OffsetFetch(Ok(offsets)), throttle_ms))
 }
 
-fn committed(
-    partition: &OffsetFetchResponsePartitions,
-) -> Result<Option<Committed>, ErrorCode> {
+fn committed(partition: &OffsetFetchResponsePartitions) -> Result<Option<Committed>, ErrorCode> {
     match ErrorCode::from_number(partition.error_code) {
         Some(code) => Err(code),
         None => Ok(sentinel::offset(partition.committed_offset).map(|offset| Committed {
@@ -87,12 +83,7 @@ const SHAPE: &[Shape] = &[
         Shape::Sized,
         Shape::Array(&[
             Shape::Sized,
-            Shape::Array(&[
-                Shape::Fixed(16),
-                Shape::Sized,
-                Shape::Fixed(2),
-                Shape::Tags(&[]),
-            ]),
+            Shape::Array(&[Shape::Fixed(16), Shape::Sized, Shape::Fixed(2), Shape::Tags(&[])]),
             Shape::Tags(&[]),
         ]),
         Shape::Fixed(2),

@@ -15,10 +15,7 @@ pub(super) fn request(group: &GroupId) -> FindCoordinatorRequest {
         .with_coordinator_keys(vec![sentinel::text(group.as_str())])
 }
 
-pub(super) fn response(
-    body: Body,
-    group: &GroupId,
-) -> Result<(Response<Chunk>, i32), Misbehaved> {
+pub(super) fn response(body: Body, group: &GroupId) -> Result<(Response<Chunk>, i32), Misbehaved> {
     let answer: FindCoordinatorResponse = body.decode(SHAPE)?;
     let of_group = answer.coordinators.iter().find(|found| &*found.key == group.as_str());
     let found = of_group.ok_or_else(|| malformed("no coordinator of the group asked for"))?;

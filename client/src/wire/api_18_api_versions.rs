@@ -37,7 +37,11 @@ pub(super) fn response(body: Body) -> Result<(Response<Chunk>, i32, Versions), M
         let what = format!(
             "{}; evenkeel needs a broker with the consumer group protocol of KIP-848: Apache Kafka \
              4.0 or newer, \"consumer\" among its group.coordinator.rebalance.protocols",
-            if missing.is_empty() { "ApiVersions version 3".to_owned() } else { missing.join(", ") }
+            if missing.is_empty() {
+                "ApiVersions version 3".to_owned()
+            } else {
+                missing.join(", ")
+            }
         );
         Err(Unsupported { what: what.into() })
     };

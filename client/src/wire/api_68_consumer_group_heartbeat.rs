@@ -99,11 +99,7 @@ const SHAPE: &[Shape] = &[
     Shape::Sized,
     Shape::Fixed(8),
     Shape::Nullable(&[
-        Shape::Array(&[
-            Shape::Fixed(16),
-            Shape::Array(&[Shape::Fixed(4)]),
-            Shape::Tags(&[]),
-        ]),
+        Shape::Array(&[Shape::Fixed(16), Shape::Array(&[Shape::Fixed(4)]), Shape::Tags(&[])]),
         Shape::Tags(&[]),
     ]),
     Shape::Tags(&[]),

@@ -4,6 +4,7 @@
 //! Kafka broker is named: an HTTP server, a TLS listener.
 
 use bytes::{Bytes, BytesMut};
+use evenkeel_core::{Cause, Misbehaved};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Why no further frame can be read.
@@ -35,6 +36,21 @@ pub(crate) enum FrameError {
         /// The bound.
         max: u32,
     },
+}
+
+impl From<FrameError> for Cause {
+    fn from(error: FrameError) -> Self {
+        match error {
+            FrameError::Closed => Self::Closed,
+            FrameError::Io(said) => Self::Io(said.into()),
+            FrameError::ClosedWithin
+            | FrameError::Http
+            | FrameError::Tls
+            | FrameError::TooLong { .. } => {
+                Self::Misbehaved(Misbehaved::Malformed(error.to_string().into()))
+            }
+        }
+    }
 }
 
 /// Reads frames off one connection.

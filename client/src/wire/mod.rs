@@ -84,7 +84,8 @@ impl Codec {
                 frame.encode(&api_68_consumer_group_heartbeat::request(group, member, heartbeat))
             }
             Request::OffsetCommit { commit, names } => {
-                let owner = commit.owner.map(|owner| (self.members.name(owner.member), owner.epoch));
+                let owner =
+                    commit.owner.map(|owner| (self.members.name(owner.member), owner.epoch));
                 let offsets = &commit.offsets;
                 frame.encode(&api_08_offset_commit::request(&self.group, owner, offsets, names))
             }
@@ -199,8 +200,11 @@ impl Body {
         shape: &'static [Shape],
     ) -> Result<M, Misbehaved> {
         let header_version = M::header_version(version);
-        let header: &[Shape] =
-            if header_version == 0 { &[Shape::Fixed(4)] } else { &[Shape::Fixed(4), Shape::Tags(&[])] };
+        let header: &[Shape] = if header_version == 0 {
+            &[Shape::Fixed(4)]
+        } else {
+            &[Shape::Fixed(4), Shape::Tags(&[])]
+        };
         let what = |error: &dyn std::fmt::Display| {
             malformed(format_args!("an answer to {} version {version}: {error}", self.api))
         };

@@ -79,10 +79,7 @@ fn walk(shape: &[Shape], bytes: &mut &[u8]) -> Result<(), Misshapen> {
     Ok(())
 }
 
-fn walk_tags(
-    known: &[(u32, &'static [Shape])],
-    bytes: &mut &[u8],
-) -> Result<(), Misshapen> {
+fn walk_tags(known: &[(u32, &'static [Shape])], bytes: &mut &[u8]) -> Result<(), Misshapen> {
     for _ in 0..unsigned_varint(bytes)? {
         let tag = unsigned_varint(bytes)?;
         let size = usize::try_from(unsigned_varint(bytes)?).map_err(|_| Misshapen::Oversized)?;

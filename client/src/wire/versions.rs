@@ -114,9 +114,7 @@ impl Versions {
 
     /// The highest versions that both sides speak, and a sentence about each that is missing.
     /// `offered` gives a broker's range of an API key.
-    pub(crate) fn negotiate(
-        offered: impl Fn(i16) -> Option<VersionRange>,
-    ) -> (Self, Vec<String>) {
+    pub(crate) fn negotiate(offered: impl Fn(i16) -> Option<VersionRange>) -> (Self, Vec<String>) {
         let mut versions = BTreeMap::new();
         let mut missing = Vec::new();
         for api in NEEDED {

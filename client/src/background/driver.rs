@@ -1,0 +1,354 @@
+//! The loop around the core: what happened goes in, what the core orders is done.
+//!
+//! Decides only whose turn it is: timers before sockets before the application's commands, the last
+//! two in bounded batches, so that system work never waits behind user work. Everything else is the
+//! core's.
+
+use super::lease::Leases;
+use super::trace::{self, Finished};
+use super::{Assigned, Delivery, Event, LeasedPart, Start};
+use crate::link::Message;
+use crate::net::connection::{Connection, NetEvent, News};
+use crate::net::transport::Connector;
+use crate::record::{Chunk, ChunkOptions, Slice};
+use crate::records::PartitionRecords;
+use crate::wire::{Codec, Members, Sent, Versions};
+use bytes::Bytes;
+use evenkeel_core::{
+    Address, Answer, Assignment, CallFault, CallId, Cause, CloseReport, ConnectionId, Misbehaved,
+    Output, Part, RequestId, Shell, Time,
+};
+use evenkeel_spec::words::Epoch;
+use kafka_protocol::protocol::StrBytes;
+use std::collections::{BTreeMap, VecDeque};
+use std::future::pending;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+/// Everything that the background owns.
+#[derive(Debug)]
+pub(super) struct Driver {
+    shell: Shell<Chunk>,
+    codec: Codec,
+    connector: Arc<dyn Connector>,
+    started: Instant,
+    links: BTreeMap<ConnectionId, Link>,
+    net: mpsc::Receiver<NetEvent>,
+    net_sender: mpsc::Sender<NetEvent>,
+    messages: mpsc::UnboundedReceiver<Message>,
+    events: mpsc::UnboundedSender<Event>,
+    leases: Leases,
+    asked: BTreeMap<CallId, oneshot::Sender<Result<Answer, CallFault>>>,
+    closing: Option<oneshot::Sender<CloseReport>>,
+    frame_max: u32,
+}
+
+/// A connection with what was sent on it.
+#[derive(Debug)]
+struct Link {
+    connection: Connection,
+    address: Address,
+    versions: Versions,
+    in_flight: VecDeque<InFlight>,
+}
+
+/// A request that waits for its answer.
+#[derive(Debug)]
+struct InFlight {
+    id: RequestId,
+    sent: Sent,
+    at: Instant,
+    queued_ms: u64,
+}
+
+/// What the core wants next.
+enum Next {
+    /// To be called at this date, or never.
+    Wait(Option<Instant>),
+    /// Nothing any more.
+    End,
+}
+
+/// Whose turn it is.
+enum Turn {
+    Timer,
+    Net(NetEvent),
+    Message(Option<Message>),
+}
+
+impl Driver {
+    pub(super) fn new(
+        start: Start,
+        messages: mpsc::UnboundedReceiver<Message>,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Self {
+        let Start { mut config, connector, seed, .. } = start;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        config.core.wall_clock_start_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        config.core.jitter_seed = seed.unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0);
+        let (net_sender, net) = mpsc::channel(NET_QUEUE_MAX);
+        Self {
+            frame_max: config.core.fetch_max_bytes.saturating_add(FRAME_SLACK),
+            codec: Codec {
+                group: config.group_id,
+                client_id: StrBytes::from_string(config.client_id),
+                members: Members::new(seed),
+                chunks: ChunkOptions { check_crcs: config.check_crcs, ..ChunkOptions::default() },
+            },
+            shell: Shell::new(config.core),
+            connector,
+            started: Instant::now(),
+            links: BTreeMap::new(),
+            net,
+            net_sender,
+            messages,
+            events,
+            leases: Leases::default(),
+            asked: BTreeMap::new(),
+            closing: None,
+        }
+    }
+
+    /// Runs until the core has ended.
+    pub(super) async fn run(&mut self) {
+        while let Next::Wait(deadline) = self.carry_out() {
+            match self.next_turn(deadline).await {
+                Turn::Timer => self.shell.handle_timeout(self.now()),
+                Turn::Net(event) => {
+                    self.on_net(event);
+                    self.on_more_net();
+                }
+                Turn::Message(Some(message)) => {
+                    self.on_message(message);
+                    self.on_more_messages();
+                }
+                // Every handle is gone; each has said so or was a consumer's, which did.
+                Turn::Message(None) => return,
+            }
+        }
+    }
+
+    async fn next_turn(&mut self, deadline: Option<Instant>) -> Turn {
+        tokio::select! {
+            biased;
+            () = due(deadline) => Turn::Timer,
+            Some(event) = self.net.recv() => Turn::Net(event),
+            message = self.messages.recv() => Turn::Message(message),
+        }
+    }
+
+    fn on_more_net(&mut self) {
+        for _ in 1..NET_BATCH_MAX {
+            let Ok(event) = self.net.try_recv() else { return };
+            self.on_net(event);
+        }
+    }
+
+    fn on_more_messages(&mut self) {
+        for _ in 1..MESSAGE_BATCH_MAX {
+            let Ok(message) = self.messages.try_recv() else { return };
+            self.on_message(message);
+        }
+    }
+
+    fn now(&self) -> Time {
+        let elapsed = self.started.elapsed().as_millis();
+        Time(u64::try_from(elapsed).unwrap_or(u64::MAX))
+    }
+
+    fn on_message(&mut self, message: Message) {
+        let command = match message {
+            Message::Tell(command) => command,
+            Message::Ask { call, command, answer, permit } => {
+                self.asked.insert(call, answer);
+                drop(permit);
+                command
+            }
+            Message::Close { command, answer } => {
+                self.closing = Some(answer);
+                command
+            }
+        };
+        self.shell.handle_command(self.now(), command);
+    }
+
+    fn on_net(&mut self, event: NetEvent) {
+        let (now, id) = (self.now(), event.connection);
+        // What a connection reports that the core has closed meanwhile is of no interest.
+        if !self.links.contains_key(&id) {
+            return;
+        }
+        match event.news {
+            News::Connected => self.shell.handle_connected(now, id),
+            News::Frame(frame) => self.on_frame(id, frame),
+            News::Ended(cause) => {
+                if let Some(link) = self.links.remove(&id) {
+                    trace::lost(&link.address, &cause);
+                    link.emit_unanswered("disconnected");
+                }
+                self.shell.handle_disconnected(now, id, cause);
+            }
+        }
+    }
+
+    fn on_frame(&mut self, id: ConnectionId, frame: Bytes) {
+        let now = self.now();
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let answered = Codec::answered(&frame);
+        let Some(in_flight) = link.in_flight.pop_front() else {
+            let unasked = Misbehaved::Malformed("an answer to nothing".into());
+            self.shell.handle_disconnected(now, id, Cause::Misbehaved(unasked));
+            self.links.remove(&id);
+            return;
+        };
+        let answer = match answered {
+            Ok(answered) if answered == in_flight.id => self.codec.decode(&in_flight.sent, frame),
+            Ok(_) => Err(Misbehaved::OutOfOrder),
+            Err(misbehaved) => Err(misbehaved),
+        };
+        let outcome = if answer.is_ok() { "answered" } else { "malformed" };
+        in_flight.emit(&link.address, outcome);
+        let answer = answer.map(|(answered, versions)| {
+            if let Some(versions) = versions {
+                link.versions = versions;
+            }
+            answered
+        });
+        self.shell.handle_response(now, id, in_flight.id, answer);
+    }
+
+    /// Does what the core orders until it waits.
+    fn carry_out(&mut self) -> Next {
+        loop {
+            match self.shell.poll_output() {
+                Output::Connect { connection, address } => self.connect(connection, address),
+                Output::Disconnect { connection, reason } => {
+                    if let Some(link) = self.links.remove(&connection) {
+                        trace::disconnected(&link.address, &reason);
+                        link.emit_unanswered("given up");
+                    }
+                }
+                Output::Send { connection, request_id, request, queued_ms } => {
+                    let Some(link) = self.links.get_mut(&connection) else { continue };
+                    let (frame, sent) = self
+                        .codec
+                        .encode(request_id, request, &link.versions)
+                        .expect("the configuration and the handle admit only what Kafka can carry");
+                    link.connection.send(frame);
+                    let at = Instant::now();
+                    link.in_flight.push_back(InFlight { id: request_id, sent, at, queued_ms });
+                }
+                Output::Deliver(delivery) => self.deliver(delivery),
+                Output::EndLease(partitions) => {
+                    for partition in &partitions {
+                        self.leases.end(partition);
+                    }
+                }
+                Output::PollFailed(fault) => self.tell(Event::Failed(fault)),
+                Output::Call { incarnation, callback, partitions } => {
+                    trace::callback(self.codec.group.as_str(), callback, &partitions);
+                    self.tell(Event::Call { incarnation, callback, partitions });
+                }
+                Output::Assignment(assignment) => self.assign(&assignment),
+                Output::Done { call, result } => self.answer(call, result),
+                Output::Warn(warning) => trace::warning(self.codec.group.as_str(), &warning),
+                Output::Closed(report) => return self.end(report),
+                Output::Wait(None) => return Next::Wait(None),
+                Output::Wait(Some(Time(ms))) => {
+                    return Next::Wait(Some(self.started + Duration::from_millis(ms)));
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self, id: ConnectionId, address: Address) {
+        let events = self.net_sender.clone();
+        let connection = Connection::open(id, &address, &self.connector, self.frame_max, events);
+        let versions = Versions::default();
+        self.links.insert(id, Link { connection, address, versions, in_flight: VecDeque::new() });
+    }
+
+    fn deliver(&mut self, delivery: evenkeel_core::Delivery<Slice>) {
+        let leased = |part: Part<Slice>| LeasedPart {
+            lease: self.leases.of(&part.partition),
+            records: PartitionRecords::new(part.partition, part.records),
+            next_offset: part.next_offset,
+            leader_epoch: part.leader_epoch,
+        };
+        let parts = delivery.parts.into_iter().map(leased).collect();
+        self.tell(Event::Deliver(Delivery { number: delivery.number, parts }));
+    }
+
+    fn assign(&mut self, assignment: &Assignment) {
+        trace::assigned(self.codec.group.as_str(), &assignment.partitions);
+        let member = assignment.owner.map(|owner| -> (Arc<str>, Epoch) {
+            (self.codec.members.name(owner.member).as_str().into(), owner.epoch)
+        });
+        let partitions = Arc::new(assignment.partitions.clone());
+        self.tell(Event::Assigned(Assigned { partitions, member }));
+    }
+
+    fn answer(&mut self, call: CallId, result: Result<Answer, CallFault>) {
+        if let Some(answer) = self.asked.remove(&call)
+            && let Err(Err(fault)) = answer.send(result)
+        {
+            tracing::warn!("a call that nobody waits for failed: {fault:?}");
+        }
+    }
+
+    fn end(&mut self, report: CloseReport) -> Next {
+        self.links.clear();
+        match self.closing.take() {
+            // A caller that is gone has chosen not to know.
+            Some(closing) => drop(closing.send(report)),
+            None => tracing::warn!(
+                group = self.codec.group.as_str(),
+                left = report.left,
+                bytes_discarded = report.bytes_discarded,
+                "the consumer was dropped without close; its background has ended"
+            ),
+        }
+        Next::End
+    }
+
+    /// Tells the consumer, which may have been dropped.
+    fn tell(&self, event: Event) {
+        let _ = self.events.send(event);
+    }
+}
+
+impl Link {
+    fn emit_unanswered(&self, outcome: &'static str) {
+        for in_flight in &self.in_flight {
+            in_flight.emit(&self.address, outcome);
+        }
+    }
+}
+
+impl InFlight {
+    fn emit(&self, address: &Address, outcome: &'static str) {
+        let (api, queued_ms, in_flight) = (self.sent.api, self.queued_ms, self.at.elapsed());
+        Finished { api, address, queued_ms, in_flight, outcome }.emit();
+    }
+}
+
+async fn due(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => pending().await,
+    }
+}
+
+/// Frames that wait for the loop, over all connections; then readers wait. A few answers a broker.
+const NET_QUEUE_MAX: usize = 64;
+
+/// Frames and commands that are taken before the timers are looked at again.
+const NET_BATCH_MAX: usize = 16;
+const MESSAGE_BATCH_MAX: usize = 64;
+
+/// How much longer than `fetch.max.bytes` an answer may be, bytes: a first batch larger than it is
+/// sent all the same (KIP-74), and a topic's `message.max.bytes` may be anything; 64 MiB is 60
+/// times its default.
+const FRAME_SLACK: u32 = 64 << 20;

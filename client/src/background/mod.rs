@@ -1,0 +1,127 @@
+//! The background of one consumer: one task that owns the core, the connections and the records
+//! that were not returned yet.
+//!
+//! Decides where it runs: by default on a thread of its own with its own runtime, so that an
+//! application that blocks its runtime cannot stop heartbeats.
+
+mod driver;
+mod lease;
+mod trace;
+
+pub(crate) use lease::Lease;
+pub(crate) use trace::said;
+
+use crate::config::{Config, ConfigError};
+use crate::link::{CLOSED, Link, Message};
+use crate::net::transport::Connector;
+use crate::panics;
+use crate::record::RecordError;
+use crate::records::PartitionRecords;
+use driver::Driver;
+use evenkeel_core::{Callback, Incarnation, PollFault};
+use evenkeel_spec::words::{Epoch, LeaderEpoch, Offset, TopicPartition};
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::mpsc;
+
+/// What the background tells the consumer, in order. The core keeps it short: one delivery, one
+/// callback and few faults at a time.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// Records.
+    Deliver(Delivery),
+    /// Bad news.
+    Failed(PollFault<RecordError>),
+    /// A callback to run.
+    Call { incarnation: Incarnation, callback: Callback, partitions: BTreeSet<TopicPartition> },
+    /// What is assigned from here on.
+    Assigned(Assigned),
+}
+
+/// Records that were delivered to the handle and, until it returns them, may still be withdrawn.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    pub(crate) number: u64,
+    pub(crate) parts: Vec<LeasedPart>,
+}
+
+impl Delivery {
+    /// Whether there is no record in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.parts.iter().all(|part| part.records.is_empty())
+    }
+}
+
+/// Records of one partition, as long as their lease lasts.
+#[derive(Debug)]
+pub(crate) struct LeasedPart {
+    pub(crate) records: PartitionRecords,
+    pub(crate) next_offset: Offset,
+    pub(crate) leader_epoch: Option<LeaderEpoch>,
+    pub(crate) lease: Lease,
+}
+
+/// What is assigned, and as whom.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Assigned {
+    pub(crate) partitions: Arc<BTreeSet<TopicPartition>>,
+    /// The member's id on the wire and its epoch.
+    pub(crate) member: Option<(Arc<str>, Epoch)>,
+}
+
+/// How the background is started.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub(crate) config: Config,
+    pub(crate) connector: Arc<dyn Connector>,
+    /// Where to run; `None`: on an own thread.
+    pub(crate) runtime: Option<Handle>,
+    /// Makes jitter and member ids reproducible.
+    pub(crate) seed: Option<u64>,
+}
+
+impl Start {
+    /// Starts it; the ends that the consumer holds.
+    pub(crate) fn start(self) -> Result<(Arc<Link>, mpsc::UnboundedReceiver<Event>), ConfigError> {
+        let (link, messages) = Link::new(self.config.core.default_api_timeout_ms);
+        let (events, queue) = mpsc::unbounded_channel();
+        let death = Arc::clone(&link.death);
+        match self.runtime.clone() {
+            Some(runtime) => {
+                let _detached = runtime.spawn(live(self, messages, events, death));
+            }
+            None => {
+                let failed =
+                    |error: std::io::Error| ConfigError::Background { reason: error.to_string() };
+                let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
+                thread::Builder::new()
+                    .name("evenkeel".into())
+                    .spawn(move || runtime.block_on(live(self, messages, events, death)))
+                    .map_err(failed)?;
+            }
+        }
+        Ok((link, queue))
+    }
+}
+
+/// Drives to the end and says why it came, before anybody can notice that it has come.
+async fn live(
+    start: Start,
+    messages: mpsc::UnboundedReceiver<Message>,
+    events: mpsc::UnboundedSender<Event>,
+    death: Arc<OnceLock<Arc<str>>>,
+) {
+    let mut driver = Driver::new(start, messages, events);
+    let reason = match panics::caught(driver.run()).await {
+        Ok(()) => CLOSED.to_owned(),
+        Err(panic) => {
+            tracing::error!("the consumer's background panicked: {panic}");
+            format!("it panicked: {panic}; this is a bug of evenkeel")
+        }
+    };
+    // Nobody else sets it.
+    let _ = death.set(reason.into());
+    drop(driver);
+}

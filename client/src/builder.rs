@@ -1,0 +1,146 @@
+//! How a consumer is configured.
+
+use crate::background::Start;
+use crate::config::{ConfigError, Properties};
+use crate::consumer::Consumer;
+use crate::net::transport::{Connector, Tcp};
+use evenkeel_core::OffsetReset;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+
+/// Configures a [`Consumer`]. Made by [`Consumer::builder`].
+///
+/// Every setter stands for one of Kafka's keys, which [`Self::property`] takes as well; the last
+/// word on a key counts. Everything is checked by [`Self::build`]. Defaults are those of Apache
+/// Kafka 4.3.1 (`ConsumerConfig`), except that `group.protocol` is `consumer`.
+#[derive(Debug)]
+#[must_use = "a builder does nothing until build"]
+pub struct ConsumerBuilder {
+    properties: Properties,
+    connector: Arc<dyn Connector>,
+    runtime: Option<Handle>,
+    seed: Option<u64>,
+}
+
+impl ConsumerBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            properties: Properties::default(),
+            connector: Arc::new(Tcp),
+            runtime: None,
+            seed: None,
+        }
+    }
+
+    /// Any key by Kafka's name, with the value as text.
+    pub fn property(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.properties.set(key, value);
+        self
+    }
+
+    /// `bootstrap.servers`: `host:port`, separated by commas. Must be given.
+    pub fn bootstrap_servers(self, servers: impl Into<String>) -> Self {
+        self.property("bootstrap.servers", servers)
+    }
+
+    /// `group.id`. Must be given.
+    pub fn group_id(self, group: impl Into<String>) -> Self {
+        self.property("group.id", group)
+    }
+
+    /// `client.id`: what brokers log and set quotas by. Empty by default.
+    pub fn client_id(self, client: impl Into<String>) -> Self {
+        self.property("client.id", client)
+    }
+
+    /// `auto.offset.reset`: where to begin without a committed offset, or when it lies outside of
+    /// the log. Latest by default.
+    pub fn auto_offset_reset(self, reset: OffsetReset) -> Self {
+        let text = match reset {
+            OffsetReset::Earliest => "earliest".to_owned(),
+            OffsetReset::Latest => "latest".to_owned(),
+            OffsetReset::None => "none".to_owned(),
+            OffsetReset::ByDuration(ms) => {
+                format!("by_duration:PT{}.{:03}S", ms / 1000, ms % 1000)
+            }
+        };
+        self.property("auto.offset.reset", text)
+    }
+
+    /// `enable.auto.commit`: commit what is released every `auto.commit.interval.ms`, before
+    /// partitions are given up, and at the end. Records are released by the next poll, by
+    /// unsubscribe and by close. On by default.
+    pub fn enable_auto_commit(self, enabled: bool) -> Self {
+        self.property("enable.auto.commit", enabled.to_string())
+    }
+
+    /// `auto.commit.interval.ms`: 5 s by default.
+    pub fn auto_commit_interval(self, interval: Duration) -> Self {
+        self.milliseconds("auto.commit.interval.ms", interval)
+    }
+
+    /// `max.poll.records`: the most records that one poll returns; at least 1, 500 by default.
+    pub fn max_poll_records(self, records_max: u32) -> Self {
+        self.property("max.poll.records", records_max.to_string())
+    }
+
+    /// `max.poll.interval.ms`: the longest time between polls; a member that exceeds it leaves the
+    /// group until it polls again. Also the rebalance timeout (KIP-848). 5 min by default.
+    pub fn max_poll_interval(self, interval: Duration) -> Self {
+        self.milliseconds("max.poll.interval.ms", interval)
+    }
+
+    /// `default.api.timeout.ms`: bounds each call that has no timeout of its own. 60 s by default.
+    pub fn default_api_timeout(self, timeout: Duration) -> Self {
+        self.milliseconds("default.api.timeout.ms", timeout)
+    }
+
+    /// `request.timeout.ms`: a broker that answers later is disconnected. More than
+    /// `fetch.max.wait.ms`; 30 s by default.
+    pub fn request_timeout(self, timeout: Duration) -> Self {
+        self.milliseconds("request.timeout.ms", timeout)
+    }
+
+    /// `group.remote.assignor`: which of the brokers' assignors the member asks for.
+    pub fn group_remote_assignor(self, assignor: impl Into<String>) -> Self {
+        self.property("group.remote.assignor", assignor)
+    }
+
+    /// Runs the background as a task of this runtime, which must have I/O and time enabled, instead
+    /// of a thread of its own. An application that blocks the runtime then blocks heartbeats too.
+    pub fn spawn_on(mut self, runtime: Handle) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
+    /// Connects by other means than TCP.
+    pub fn connector(mut self, connector: impl Connector) -> Self {
+        self.connector = Arc::new(connector);
+        self
+    }
+
+    /// Makes member ids and the jitter of backoffs reproducible: for replays. Two consumers of one
+    /// group must not have the same seed.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Checks everything and starts the background. Works outside of a runtime. Connects to nobody
+    /// until the first poll.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn build(self) -> Result<Consumer, ConfigError> {
+        let config = self.properties.check()?;
+        let (connector, runtime, seed) = (self.connector, self.runtime, self.seed);
+        let (group, auto_commit) = (config.group_id.clone(), config.core.auto_commit);
+        let (link, events) = Start { config, connector, runtime, seed }.start()?;
+        Ok(Consumer::new(group, auto_commit, link, events))
+    }
+
+    fn milliseconds(self, key: &'static str, duration: Duration) -> Self {
+        self.property(key, duration.as_millis().to_string())
+    }
+}

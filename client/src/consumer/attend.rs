@@ -1,0 +1,259 @@
+//! What the handle does with what the background tells it: keeps deliveries until they are
+//! returned, runs callbacks, turns faults into errors.
+
+use crate::background::{Assigned, Delivery, Event};
+use crate::context::RebalanceContext;
+use crate::error::PollError;
+use crate::link::Link;
+use crate::listener::{ErasedListener, Finished, ListenerMethod, Running};
+use crate::records::{OwnedRecord, Records};
+use evenkeel_core::{Callback, Command, Incarnation};
+use evenkeel_spec::words::{Committed, GroupId, Offset, TopicPartition};
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tokio::sync::mpsc;
+
+/// What the handle has and no future does.
+pub(crate) struct Attendance {
+    group: GroupId,
+    link: Arc<Link>,
+    events: mpsc::UnboundedReceiver<Event>,
+    listener: Option<Box<dyn ErasedListener>>,
+    running: Option<RunningCallback>,
+    /// The delivery that is being returned.
+    delivery: Option<Delivery>,
+    /// The records of the delivery's first part, where a stream is in the middle of it.
+    streamed: VecDeque<OwnedRecord>,
+    /// The empty note of streamed offsets, made once.
+    no_metadata: Arc<str>,
+}
+
+impl fmt::Debug for Attendance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attendance")
+            .field("listens", &self.listener.is_some())
+            .field("running", &self.running.as_ref().map(|running| running.method))
+            .field("delivery", &self.delivery.as_ref().map(|delivery| delivery.number))
+            .finish_non_exhaustive()
+    }
+}
+
+/// A callback that has not returned.
+struct RunningCallback {
+    incarnation: Incarnation,
+    method: ListenerMethod,
+    partitions: Vec<TopicPartition>,
+    future: Running,
+}
+
+/// What became of something that the background told.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// A delivery waits to be returned.
+    Delivered,
+    /// The assignment changed, or a callback returned well.
+    Assigned,
+    /// The application must know.
+    Failed(PollError),
+}
+
+impl Attendance {
+    pub(crate) fn new(
+        group: GroupId,
+        link: Arc<Link>,
+        events: mpsc::UnboundedReceiver<Event>,
+    ) -> Self {
+        Self {
+            group,
+            link,
+            events,
+            listener: None,
+            running: None,
+            delivery: None,
+            streamed: VecDeque::new(),
+            no_metadata: "".into(),
+        }
+    }
+
+    /// Replaces the listener. A callback of the old one that is not over is dropped with it.
+    pub(crate) fn set_listener(&mut self, listener: Option<Box<dyn ErasedListener>>) {
+        if let Some(running) = self.running.take() {
+            let (incarnation, ok) = (running.incarnation, false);
+            self.link.tell(Command::CallbackDone { incarnation, ok });
+        }
+        self.listener = listener;
+    }
+
+    /// Goes on with the callback that runs, or takes the next event. `None`: the background is gone.
+    pub(crate) fn poll_next(
+        &mut self,
+        assigned: &mut Assigned,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<News>> {
+        loop {
+            if let Some(running) = &mut self.running {
+                let finished = ready!(running.future.as_mut().poll(context));
+                return Poll::Ready(Some(self.on_finished(finished)));
+            }
+            let Some(event) = ready!(self.events.poll_recv(context)) else {
+                return Poll::Ready(None);
+            };
+            if let Some(news) = self.on_event(event, assigned) {
+                return Poll::Ready(Some(news));
+            }
+        }
+    }
+
+    /// Takes the events that are there and neither call nor deliver.
+    pub(crate) fn take_what_came(&mut self, assigned: &mut Assigned) {
+        while self.running.is_none() {
+            let Ok(event) = self.events.try_recv() else { return };
+            match self.on_event(event, assigned) {
+                Some(News::Delivered) => self.discard(),
+                Some(News::Assigned | News::Failed(_)) | None => {}
+            }
+        }
+    }
+
+    /// `None`: a callback was begun.
+    fn on_event(&mut self, event: Event, assigned: &mut Assigned) -> Option<News> {
+        match event {
+            Event::Deliver(delivery) => {
+                self.delivery = Some(delivery);
+                self.drop_ended();
+                if self.delivery.as_ref().is_some_and(Delivery::is_empty) {
+                    self.discard();
+                }
+                Some(News::Delivered)
+            }
+            Event::Failed(fault) => Some(News::Failed(PollError::of(fault, &self.group))),
+            Event::Assigned(now) => {
+                *assigned = now;
+                Some(News::Assigned)
+            }
+            Event::Call { incarnation, callback, partitions } => {
+                self.begin(incarnation, callback, partitions, &assigned.partitions);
+                None
+            }
+        }
+    }
+
+    fn begin(
+        &mut self,
+        incarnation: Incarnation,
+        callback: Callback,
+        partitions: BTreeSet<TopicPartition>,
+        assignment: &Arc<BTreeSet<TopicPartition>>,
+    ) {
+        // The core calls nobody where there is no listener; one may just have been taken away.
+        let Some(listener) = self.listener.take() else {
+            return self.link.tell(Command::CallbackDone { incarnation, ok: true });
+        };
+        let method = match callback {
+            Callback::Assigned => ListenerMethod::Assigned,
+            Callback::Revoked => ListenerMethod::Revoked,
+            Callback::Lost(_) => ListenerMethod::Lost,
+        };
+        let partitions: Vec<_> = partitions.into_iter().collect();
+        let context = RebalanceContext::new(Arc::clone(&self.link), Arc::clone(assignment));
+        let future = listener.run(method, context, partitions.clone());
+        self.running = Some(RunningCallback { incarnation, method, partitions, future });
+    }
+
+    fn on_finished(&mut self, finished: Finished) -> News {
+        let running = self.running.take().expect("what finished was running");
+        let Finished { listener, outcome } = finished;
+        self.listener = Some(listener);
+        let (incarnation, ok) = (running.incarnation, outcome.is_ok());
+        self.link.tell(Command::CallbackDone { incarnation, ok });
+        match outcome {
+            Ok(()) => News::Assigned,
+            Err(error) => News::Failed(PollError::Listener {
+                method: running.method,
+                partitions: running.partitions,
+                reason: error.reason().into(),
+            }),
+        }
+    }
+
+    /// Drops the callback that runs, with the listener; its method.
+    pub(crate) fn drop_running(&mut self) -> Option<ListenerMethod> {
+        self.running.take().map(|running| running.method)
+    }
+
+    /// Whether there is a record to return.
+    pub(crate) fn has_records(&self) -> bool {
+        self.delivery.is_some()
+    }
+
+    /// Everything that is left of the delivery.
+    pub(crate) fn take_records(&mut self) -> Option<Records> {
+        self.drop_ended();
+        let delivery = self.delivery.take()?;
+        self.streamed.clear();
+        self.link.set_taken(delivery.number);
+        let mut records = Records::default();
+        for part in delivery.parts {
+            records.push(part.records);
+        }
+        Some(records)
+    }
+
+    /// The next record of the delivery. That it was returned counts at once for `commit`; that it
+    /// is released, when the next one is asked for.
+    pub(crate) fn take_record(&mut self) -> Option<OwnedRecord> {
+        loop {
+            self.drop_ended();
+            let delivery = self.delivery.as_mut()?;
+            let part = delivery.parts.first_mut()?;
+            if self.streamed.is_empty() && !part.records.is_empty() {
+                self.streamed = part.records.iter().map(|record| record.to_owned()).collect();
+            }
+            if let Some(record) = self.streamed.pop_front() {
+                part.records.skip(1);
+                let next = Committed {
+                    offset: Offset(record.offset.0.saturating_add(1)),
+                    leader_epoch: record.leader_epoch,
+                    metadata: Arc::clone(&self.no_metadata),
+                };
+                self.link.set_partial(&record.partition, next);
+                return Some(record);
+            }
+            self.pass_first_part();
+        }
+    }
+
+    /// The delivery's first part was streamed to its end.
+    fn pass_first_part(&mut self) {
+        let Some(delivery) = &mut self.delivery else { return };
+        let part = delivery.parts.remove(0);
+        let next = Committed {
+            offset: part.next_offset,
+            leader_epoch: part.leader_epoch,
+            metadata: Arc::clone(&self.no_metadata),
+        };
+        self.link.set_partial(part.records.partition(), next);
+    }
+
+    /// Nothing of the delivery may be returned any more.
+    pub(crate) fn discard(&mut self) {
+        self.streamed.clear();
+        if let Some(delivery) = self.delivery.take() {
+            self.link.set_taken(delivery.number);
+        }
+    }
+
+    /// Drops the parts whose lease has ended, and the delivery if nothing is left of it.
+    fn drop_ended(&mut self) {
+        let Some(delivery) = &mut self.delivery else { return };
+        if delivery.parts.first().is_some_and(|part| !part.lease.lasts()) {
+            self.streamed.clear();
+        }
+        delivery.parts.retain(|part| part.lease.lasts());
+        if delivery.parts.is_empty() {
+            self.discard();
+        }
+    }
+}

@@ -1,0 +1,467 @@
+//! The application's handle of a consumer.
+//!
+//! Decides nothing about the group: it sends commands to the background and shows what comes back.
+//! What came and was not returned yet, a callback that is not over, the listener: all of it is the
+//! handle's and never a future's, so that a future may be dropped at any point.
+
+mod attend;
+
+use crate::background::{Assigned, Event};
+use crate::builder::ConsumerBuilder;
+use crate::context::{self, Committer, Seek};
+use crate::error::{CommitError, PollError, PositionError, SubscribeError};
+use crate::link::{Commit, Link, Unanswered};
+use crate::listener::{ErasedListener, ListenerMethod, RebalanceListener};
+use crate::records::Records;
+use crate::stream::RecordStream;
+use attend::Attendance;
+pub(crate) use attend::News;
+use evenkeel_core::{CallFault, Command};
+use evenkeel_spec::words::{Committed, Epoch, GroupId, Offset, TopicName, TopicPartition};
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+/// A member of a consumer group that reads records (KIP-848).
+///
+/// Calls that wait need a tokio runtime with time enabled. Every future is `Send` and may be
+/// dropped at any point.
+#[derive(Debug)]
+pub struct Consumer {
+    group: GroupId,
+    link: Arc<Link>,
+    /// Only ever reached through `&mut`; the lock makes the handle `Sync`.
+    attendance: Mutex<Attendance>,
+    assigned: Assigned,
+    auto_commit: bool,
+    closed: bool,
+}
+
+/// Who a consumer is in its group: what a transactional producer needs (KIP-447).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct GroupMetadata {
+    /// The group.
+    pub group: GroupId,
+    /// The member's id and epoch; `None`: not a member as of the last poll.
+    pub member: Option<(Arc<str>, Epoch)>,
+}
+
+/// How a consumer's end went.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct CloseReport {
+    /// Whether the coordinator confirmed that the member left, or there was nothing to leave. If
+    /// not, the group notices by the session timeout.
+    pub left: bool,
+    /// A callback that had not returned in time and was dropped, or one that failed.
+    pub callbacks_failed: Vec<(ListenerMethod, Arc<str>)>,
+    /// Calls of other tasks that were answered with an error because of the end.
+    pub calls_failed: usize,
+    /// Bytes that were fetched and never returned: their records come again.
+    pub bytes_discarded: usize,
+    /// Why nothing could be done in an orderly way, if so: the background had ended before.
+    pub died: Option<Arc<str>>,
+}
+
+impl Consumer {
+    /// Configures a consumer.
+    pub fn builder() -> ConsumerBuilder {
+        ConsumerBuilder::new()
+    }
+
+    pub(crate) fn new(
+        group: GroupId,
+        auto_commit: bool,
+        link: Arc<Link>,
+        events: mpsc::UnboundedReceiver<Event>,
+    ) -> Self {
+        let attendance = Mutex::new(Attendance::new(group.clone(), Arc::clone(&link), events));
+        let assigned = Assigned::default();
+        Self { group, link, attendance, assigned, auto_commit, closed: false }
+    }
+
+    /// Subscribes to exactly these topics, which need not exist yet; none unsubscribes. The member
+    /// joins in the next poll. Partitions of other topics are given up in the polls to come.
+    ///
+    /// # Errors
+    /// See [`SubscribeError`]; the subscription is unchanged.
+    pub async fn subscribe<T: Into<String>>(
+        &mut self,
+        topics: impl IntoIterator<Item = T>,
+    ) -> Result<(), SubscribeError> {
+        let topics = topic_names(topics)?;
+        self.subscribe_erased(topics, None).await
+    }
+
+    /// The same with a listener that is told when partitions come and go. Replaces an earlier one.
+    ///
+    /// # Errors
+    /// See [`SubscribeError`]; the subscription is unchanged.
+    pub async fn subscribe_with<T: Into<String>>(
+        &mut self,
+        topics: impl IntoIterator<Item = T>,
+        listener: impl RebalanceListener,
+    ) -> Result<(), SubscribeError> {
+        let topics = topic_names(topics)?;
+        self.subscribe_erased(topics, Some(Box::new(listener))).await
+    }
+
+    async fn subscribe_erased(
+        &mut self,
+        topics: BTreeSet<TopicName>,
+        listener: Option<Box<dyn ErasedListener>>,
+    ) -> Result<(), SubscribeError> {
+        if topics.is_empty() {
+            return self.unsubscribe().await;
+        }
+        let has_listener = listener.is_some();
+        let asked =
+            self.link.ask(|call| Command::Subscribe { call, topics, listener: has_listener });
+        // The command is on its way: the listener must be in place whatever becomes of this future.
+        self.attendance().set_listener(listener);
+        asked.await.map_err(SubscribeError::from)?;
+        Ok(())
+    }
+
+    /// Gives everything up and leaves the group, with the listener's callbacks; within
+    /// `default.api.timeout.ms`. Releases what was returned. The consumer may subscribe again.
+    ///
+    /// # Errors
+    /// See [`SubscribeError`]: also then the consumer is unsubscribed.
+    pub async fn unsubscribe(&mut self) -> Result<(), SubscribeError> {
+        self.commit_partial();
+        let taken = self.link.taken();
+        let asked = self.link.ask(|call| Command::Unsubscribe { call, taken });
+        let mut failed = None;
+        let mut asked = pin!(asked);
+        let answer = poll_fn(|context| {
+            loop {
+                if let Poll::Ready(answer) = asked.as_mut().poll(context) {
+                    return Poll::Ready(answer);
+                }
+                match self.poll_attend(context) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Some(News::Failed(PollError::Listener {
+                        method, reason, ..
+                    }))) => {
+                        failed = Some(SubscribeError::Listener { method, reason });
+                    }
+                    Poll::Ready(Some(News::Delivered)) => self.attendance().discard(),
+                    Poll::Ready(Some(News::Failed(_) | News::Assigned)) => {}
+                    // The background is gone; the answer says so.
+                    Poll::Ready(None) => return asked.as_mut().poll(context),
+                }
+            }
+        })
+        .await;
+        self.attend_what_came();
+        answer.map_err(SubscribeError::from)?;
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Waits for records, at most `timeout`, and returns them: up to `max.poll.records`, none if
+    /// the time passes. Meanwhile the member joins, callbacks run, and errors are told. Releases
+    /// the records of the poll before.
+    ///
+    /// Cancel-safe: what had come when the future is dropped is returned by the next poll, and a
+    /// callback that had begun is gone on with there.
+    ///
+    /// # Errors
+    /// See [`PollError`]; most leave the consumer as it is.
+    pub async fn poll(&mut self, timeout: Duration) -> Result<Records, PollError> {
+        let deadline = Instant::now() + timeout;
+        if timeout.is_zero() {
+            // Lets the background run where it shares this thread.
+            tokio::task::yield_now().await;
+        }
+        let _inside = InsidePoll::enter(&self.link);
+        loop {
+            if let Some(records) = self.attendance().take_records() {
+                return Ok(records);
+            }
+            let news = timeout_at(deadline, poll_fn(|context| self.poll_attend(context))).await;
+            match news {
+                Err(_elapsed) => return Ok(Records::default()),
+                Ok(None) => return Err(self.ended()),
+                Ok(Some(News::Failed(error))) => return Err(error),
+                // All of it may have been withdrawn; then the next one is asked for.
+                Ok(Some(News::Delivered)) if !self.attendance().has_records() => {
+                    self.link.tell(Command::Poll { taken: self.link.taken() });
+                }
+                Ok(Some(News::Delivered | News::Assigned)) => {}
+            }
+        }
+    }
+
+    /// The records one by one, as a stream. A record is released when the next one is asked for.
+    /// The stream never ends by itself: it yields an error where `poll` would, and what it has not
+    /// yielded when it is dropped is returned by the next poll or stream.
+    pub fn records(&mut self) -> RecordStream<'_> {
+        RecordStream::new(self)
+    }
+
+    /// The same as [`Self::records`], under the name that other clients use.
+    pub fn stream(&mut self) -> RecordStream<'_> {
+        self.records()
+    }
+
+    /// Commits everything that was returned so far, and waits until the coordinator has confirmed
+    /// it, at most `default.api.timeout.ms`. Dropped before, it is withdrawn if it is not on its
+    /// way yet.
+    ///
+    /// # Errors
+    /// See [`CommitError`].
+    pub async fn commit(&self) -> Result<(), CommitError> {
+        self.link.commit().await
+    }
+
+    /// Commits these offsets: of each partition the offset of the next record to read. Waits as
+    /// [`Self::commit`] does.
+    ///
+    /// # Errors
+    /// See [`CommitError`].
+    pub async fn commit_offsets(
+        &self,
+        offsets: impl IntoIterator<Item = (TopicPartition, Committed)>,
+    ) -> Result<(), CommitError> {
+        let offsets: BTreeMap<_, _> = offsets.into_iter().collect();
+        self.link.commit_offsets(offsets).await
+    }
+
+    /// Commits everything that was returned so far without waiting: the returned future may be
+    /// awaited later, also beside a poll, or [detached](Commit::detach).
+    pub fn commit_async(&self) -> Commit {
+        self.link.commit()
+    }
+
+    /// A handle by which other tasks commit.
+    #[must_use]
+    pub fn committer(&self) -> Committer {
+        Committer::new(Arc::clone(&self.link))
+    }
+
+    /// The offset of the next record that `poll` returns of an assigned partition. Waits until the
+    /// partition has one, at most `default.api.timeout.ms`.
+    ///
+    /// # Errors
+    /// See [`PositionError`].
+    pub async fn position(&self, partition: &TopicPartition) -> Result<Offset, PositionError> {
+        context::position(&self.link, partition).await
+    }
+
+    /// The group's committed offsets of these partitions, whoever owns them; `None` where nothing
+    /// is committed.
+    ///
+    /// # Errors
+    /// See [`PositionError`].
+    pub async fn committed(
+        &self,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+    ) -> Result<BTreeMap<TopicPartition, Option<Committed>>, PositionError> {
+        let partitions: BTreeSet<_> = partitions.into_iter().collect();
+        context::committed(&self.link, partitions).await
+    }
+
+    /// Moves the position of an assigned partition: the next poll returns records from there.
+    ///
+    /// # Errors
+    /// See [`PositionError`].
+    pub async fn seek(
+        &self,
+        partition: &TopicPartition,
+        to: impl Into<Seek>,
+    ) -> Result<(), PositionError> {
+        let to = to.into();
+        context::seek(&self.link, partition, to).await
+    }
+
+    /// Fetches and returns no records of these assigned partitions until they are resumed or given
+    /// up. Records that a poll dropped before its end had taken may still be returned once.
+    ///
+    /// # Errors
+    /// See [`PositionError`]; then none of them is paused.
+    pub async fn pause(
+        &self,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+    ) -> Result<(), PositionError> {
+        let partitions: BTreeSet<_> = partitions.into_iter().collect();
+        context::pause(&self.link, partitions).await
+    }
+
+    /// Undoes [`Self::pause`].
+    ///
+    /// # Errors
+    /// See [`PositionError`].
+    pub async fn resume(
+        &self,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+    ) -> Result<(), PositionError> {
+        let partitions: BTreeSet<_> = partitions.into_iter().collect();
+        context::resume(&self.link, partitions).await
+    }
+
+    /// What is assigned. Changes only inside `poll`, `unsubscribe` and `close`.
+    #[must_use]
+    pub fn assignment(&self) -> &BTreeSet<TopicPartition> {
+        &self.assigned.partitions
+    }
+
+    /// Who this consumer is in its group, as of the last poll.
+    #[must_use]
+    pub fn group_metadata(&self) -> GroupMetadata {
+        GroupMetadata { group: self.group.clone(), member: self.assigned.member.clone() }
+    }
+
+    /// Commits what was returned (with auto-commit), runs the callbacks, leaves the group and ends
+    /// the background, all within `timeout`. What could not be done is in the report, and logged.
+    pub async fn close(mut self, timeout: Duration) -> CloseReport {
+        self.closed = true;
+        self.commit_partial();
+        let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        let mut closing = self.link.close(timeout_ms);
+        let mut report = CloseReport::default();
+        let ended = poll_fn(|context| {
+            loop {
+                if let Poll::Ready(ended) = pin!(&mut closing).poll(context) {
+                    return Poll::Ready(ended);
+                }
+                match self.poll_attend(context) {
+                    Poll::Pending | Poll::Ready(None) => return Poll::Pending,
+                    Poll::Ready(Some(News::Failed(PollError::Listener {
+                        method, reason, ..
+                    }))) => {
+                        report.callbacks_failed.push((method, reason));
+                    }
+                    Poll::Ready(Some(News::Failed(error))) => {
+                        tracing::debug!("while closing: {error}");
+                    }
+                    Poll::Ready(Some(News::Delivered)) => self.attendance().discard(),
+                    Poll::Ready(Some(News::Assigned)) => {}
+                }
+            }
+        })
+        .await;
+        if let Some(method) = self.attendance().drop_running() {
+            report.callbacks_failed.push((method, "did not return in time and was dropped".into()));
+        }
+        match ended {
+            Ok(core) => {
+                report.left = core.left;
+                report.calls_failed = core.calls_failed;
+                report.bytes_discarded = core.bytes_discarded;
+            }
+            Err(_) => report.died = Some(self.link.died().reason),
+        }
+        if !report.left || !report.callbacks_failed.is_empty() || report.died.is_some() {
+            tracing::warn!(group = %self.group, ?report, "closed with losses");
+        }
+        report
+    }
+
+    /// Why nothing comes from the background any more.
+    pub(crate) fn ended(&self) -> PollError {
+        if self.link.is_closed() {
+            PollError::Closed
+        } else {
+            PollError::Background(self.link.died())
+        }
+    }
+
+    pub(crate) fn attendance(&mut self) -> &mut Attendance {
+        self.attendance.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    /// Goes on with what came from the background; `None`: nothing comes any more.
+    pub(crate) fn poll_attend(&mut self, context: &mut Context<'_>) -> Poll<Option<News>> {
+        let attendance = self.attendance.get_mut().unwrap_or_else(PoisonError::into_inner);
+        attendance.poll_next(&mut self.assigned, context)
+    }
+
+    /// The background has answered; what it told before that is there already.
+    fn attend_what_came(&mut self) {
+        let attendance = self.attendance.get_mut().unwrap_or_else(PoisonError::into_inner);
+        attendance.take_what_came(&mut self.assigned);
+    }
+
+    /// The core counts whole deliveries: what a stream returned of one is committed by its offsets.
+    fn commit_partial(&self) {
+        if self.auto_commit && self.link.has_partial() {
+            self.link.commit().detach();
+        }
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        if !self.closed {
+            tracing::warn!(
+                group = %self.group,
+                "a consumer was dropped without close: leaving the group in the background"
+            );
+            self.link.tell(Command::Dropped);
+        }
+    }
+}
+
+/// Tells the background that the application is inside `poll` as long as it lives.
+#[derive(Debug)]
+pub(crate) struct InsidePoll(Arc<Link>);
+
+impl InsidePoll {
+    pub(crate) fn enter(link: &Arc<Link>) -> Self {
+        link.tell(Command::Poll { taken: link.taken() });
+        Self(Arc::clone(link))
+    }
+}
+
+impl Drop for InsidePoll {
+    fn drop(&mut self) {
+        self.0.tell(Command::PollEnded);
+    }
+}
+
+impl From<Unanswered> for SubscribeError {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::Died(died) => Self::Background(died),
+            Unanswered::Fault(CallFault::Closed) => Self::Closed,
+            Unanswered::Fault(CallFault::QueueFull) => Self::QueueFull,
+            Unanswered::Fault(
+                CallFault::TimedOut { .. }
+                | CallFault::NotAssigned(_)
+                | CallFault::NoOffset(_)
+                | CallFault::Commit(_)
+                | CallFault::Refused(_),
+            ) => Self::LeaveUnconfirmed,
+        }
+    }
+}
+
+/// Checks the names as Kafka does (`Topic.validate`, 4.3.1).
+fn topic_names<T: Into<String>>(
+    topics: impl IntoIterator<Item = T>,
+) -> Result<BTreeSet<TopicName>, SubscribeError> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let checked = |topic: T| {
+        let topic = topic.into();
+        let named = (1..=TOPIC_NAME_MAX).contains(&topic.len()) && topic != "." && topic != "..";
+        if named && topic.chars().all(legal) {
+            Ok(TopicName::from(topic))
+        } else {
+            Err(SubscribeError::InvalidTopic { topic })
+        }
+    };
+    topics.into_iter().map(checked).collect()
+}
+
+/// `Topic.MAX_NAME_LENGTH`.
+const TOPIC_NAME_MAX: usize = 249;

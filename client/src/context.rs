@@ -1,0 +1,206 @@
+//! What a callback may do, and what other tasks may do: handles that share the consumer's
+//! background but cannot poll, subscribe or close.
+
+use crate::error::{CommitError, PositionError};
+use crate::link::{Commit, Link};
+use evenkeel_core::{Answer, Command, SeekTo};
+use evenkeel_spec::words::{Committed, Offset, TopicPartition};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Commits from any task. Cheap to clone; outlives the consumer, whose end makes it answer
+/// [`CommitError::Closed`].
+#[derive(Clone, Debug)]
+pub struct Committer {
+    link: Arc<Link>,
+}
+
+impl Committer {
+    pub(crate) fn new(link: Arc<Link>) -> Self {
+        Self { link }
+    }
+
+    /// Commits everything that the consumer has returned so far, as
+    /// [`Consumer::commit`](crate::Consumer::commit) does. Sent at once, answered when the
+    /// coordinator has confirmed.
+    pub fn commit(&self) -> Commit {
+        self.link.commit()
+    }
+
+    /// Commits these offsets, as
+    /// [`Consumer::commit_offsets`](crate::Consumer::commit_offsets) does.
+    pub fn commit_offsets(
+        &self,
+        offsets: impl IntoIterator<Item = (TopicPartition, Committed)>,
+    ) -> Commit {
+        self.link.commit_offsets(offsets.into_iter().collect())
+    }
+}
+
+/// What a method of a [`RebalanceListener`](crate::RebalanceListener) may do.
+#[derive(Debug)]
+pub struct RebalanceContext {
+    link: Arc<Link>,
+    assignment: Arc<BTreeSet<TopicPartition>>,
+}
+
+impl RebalanceContext {
+    pub(crate) fn new(link: Arc<Link>, assignment: Arc<BTreeSet<TopicPartition>>) -> Self {
+        Self { link, assignment }
+    }
+
+    /// What is assigned, with partitions that are being revoked and those just assigned.
+    #[must_use]
+    pub fn assignment(&self) -> &BTreeSet<TopicPartition> {
+        &self.assignment
+    }
+
+    /// Commits everything that was returned so far and waits for the coordinator.
+    ///
+    /// # Errors
+    /// See [`CommitError`].
+    pub async fn commit(&mut self) -> Result<(), CommitError> {
+        self.link.commit().await
+    }
+
+    /// Commits these offsets and waits for the coordinator.
+    ///
+    /// # Errors
+    /// See [`CommitError`].
+    pub async fn commit_offsets(
+        &mut self,
+        offsets: impl IntoIterator<Item = (TopicPartition, Committed)>,
+    ) -> Result<(), CommitError> {
+        let offsets: BTreeMap<_, _> = offsets.into_iter().collect();
+        self.link.commit_offsets(offsets).await
+    }
+
+    /// Moves the position of an assigned partition.
+    ///
+    /// # Errors
+    /// See [`PositionError`].
+    pub async fn seek(
+        &mut self,
+        partition: &TopicPartition,
+        to: impl Into<Seek>,
+    ) -> Result<(), PositionError> {
+        seek(&self.link, partition, to.into()).await
+    }
+
+    /// The offset of the next record that `poll` returns of this partition.
+    ///
+    /// # Errors
+    /// See [`PositionError`].
+    pub async fn position(&mut self, partition: &TopicPartition) -> Result<Offset, PositionError> {
+        position(&self.link, partition).await
+    }
+
+    /// The group's committed offsets; `None` where nothing is committed.
+    ///
+    /// # Errors
+    /// See [`PositionError`].
+    pub async fn committed(
+        &mut self,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+    ) -> Result<BTreeMap<TopicPartition, Option<Committed>>, PositionError> {
+        committed(&self.link, partitions.into_iter().collect()).await
+    }
+
+    /// Returns no records of these partitions until they are resumed.
+    ///
+    /// # Errors
+    /// See [`PositionError`].
+    pub async fn pause(
+        &mut self,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+    ) -> Result<(), PositionError> {
+        pause(&self.link, partitions.into_iter().collect()).await
+    }
+
+    /// Undoes [`Self::pause`].
+    ///
+    /// # Errors
+    /// See [`PositionError`].
+    pub async fn resume(
+        &mut self,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+    ) -> Result<(), PositionError> {
+        resume(&self.link, partitions.into_iter().collect()).await
+    }
+}
+
+/// Where a seek goes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Seek {
+    /// To this offset, which need not exist.
+    Offset(Offset),
+    /// To the oldest record.
+    Beginning,
+    /// After the newest record.
+    End,
+}
+
+impl From<Offset> for Seek {
+    fn from(offset: Offset) -> Self {
+        Self::Offset(offset)
+    }
+}
+
+impl From<u64> for Seek {
+    fn from(offset: u64) -> Self {
+        Self::Offset(Offset(offset))
+    }
+}
+
+pub(crate) async fn seek(
+    link: &Arc<Link>,
+    partition: &TopicPartition,
+    to: Seek,
+) -> Result<(), PositionError> {
+    let to = match to {
+        Seek::Offset(offset) => SeekTo::Offset(offset),
+        Seek::Beginning => SeekTo::Beginning,
+        Seek::End => SeekTo::End,
+    };
+    let partition = partition.clone();
+    link.ask(|call| Command::Seek { call, partition, to }).await?;
+    Ok(())
+}
+
+pub(crate) async fn position(
+    link: &Arc<Link>,
+    partition: &TopicPartition,
+) -> Result<Offset, PositionError> {
+    let (partition, timeout_ms) = (partition.clone(), link.timeout_ms);
+    match link.ask(|call| Command::Position { call, partition, timeout_ms }).await? {
+        Answer::Position(offset) => Ok(offset),
+        other => panic!("the core answers Position with a position, not with {other:?}"),
+    }
+}
+
+pub(crate) async fn committed(
+    link: &Arc<Link>,
+    partitions: BTreeSet<TopicPartition>,
+) -> Result<BTreeMap<TopicPartition, Option<Committed>>, PositionError> {
+    let timeout_ms = link.timeout_ms;
+    match link.ask(|call| Command::Committed { call, partitions, timeout_ms }).await? {
+        Answer::Committed(offsets) => Ok(offsets),
+        other => panic!("the core answers Committed with offsets, not with {other:?}"),
+    }
+}
+
+pub(crate) async fn pause(
+    link: &Arc<Link>,
+    partitions: BTreeSet<TopicPartition>,
+) -> Result<(), PositionError> {
+    link.ask(|call| Command::Pause { call, partitions }).await?;
+    Ok(())
+}
+
+pub(crate) async fn resume(
+    link: &Arc<Link>,
+    partitions: BTreeSet<TopicPartition>,
+) -> Result<(), PositionError> {
+    link.ask(|call| Command::Resume { call, partitions }).await?;
+    Ok(())
+}

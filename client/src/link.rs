@@ -1,0 +1,317 @@
+//! The way from the application's side to the background: commands in, answers out.
+//!
+//! Shared by the consumer, its committers and the contexts of callbacks. Decides how many calls may
+//! wait at once, and that a call whose caller is gone is abandoned.
+
+use crate::error::{BackgroundDied, CommitError, PositionError};
+use evenkeel_core::group;
+use evenkeel_core::{Answer, CallFault, CallId, CloseReport, Command};
+use evenkeel_spec::words::{Committed, TopicPartition};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, ready};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+/// What the background receives.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// A command that is not answered.
+    Tell(Command),
+    /// A command that is answered.
+    Ask {
+        call: CallId,
+        command: Command,
+        answer: oneshot::Sender<Result<Answer, CallFault>>,
+        /// Given back when the background takes the command.
+        permit: OwnedSemaphorePermit,
+    },
+    /// The end.
+    Close { command: Command, answer: oneshot::Sender<CloseReport> },
+}
+
+/// The application's end of the way.
+#[derive(Debug)]
+pub(crate) struct Link {
+    messages: mpsc::UnboundedSender<Message>,
+    permits: Arc<Semaphore>,
+    next_call: AtomicU64,
+    /// Why the background ended, if it did so by itself.
+    pub(crate) death: Arc<OnceLock<Arc<str>>>,
+    /// `default.api.timeout.ms`.
+    pub(crate) timeout_ms: u64,
+    progress: Mutex<Progress>,
+}
+
+/// How far the application got in what was delivered to the handle.
+#[derive(Debug, Default)]
+struct Progress {
+    /// The last delivery that was returned whole.
+    taken: u64,
+    /// What was returned of the next one, by a stream.
+    partial: BTreeMap<TopicPartition, Committed>,
+}
+
+/// Why a call was not answered with what was asked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Unanswered {
+    Fault(CallFault),
+    Died(BackgroundDied),
+}
+
+impl Link {
+    /// The link, and the end that the background reads.
+    pub(crate) fn new(timeout_ms: u64) -> (Arc<Self>, mpsc::UnboundedReceiver<Message>) {
+        let (messages, queue) = mpsc::unbounded_channel();
+        let link = Self {
+            messages,
+            permits: Arc::new(Semaphore::new(CALLS_QUEUED_MAX)),
+            next_call: AtomicU64::new(0),
+            death: Arc::default(),
+            timeout_ms,
+            progress: Mutex::default(),
+        };
+        (Arc::new(link), queue)
+    }
+
+    /// Sends what is not answered. Whether anybody listens shows in what is answered.
+    pub(crate) fn tell(&self, command: Command) {
+        let _ = self.messages.send(Message::Tell(command));
+    }
+
+    /// Sends a command and gives the future of its answer.
+    pub(crate) fn ask(self: &Arc<Self>, command: impl FnOnce(CallId) -> Command) -> Call {
+        let (answer, answered) = oneshot::channel();
+        let id = CallId(self.next_call.fetch_add(1, Ordering::Relaxed));
+        match Arc::clone(&self.permits).try_acquire_owned() {
+            Ok(permit) => {
+                let message = Message::Ask { call: id, command: command(id), answer, permit };
+                // If nobody listens, the answer's sender is dropped with the message.
+                let _ = self.messages.send(message);
+            }
+            Err(_) => {
+                let _ = answer.send(Err(CallFault::QueueFull));
+            }
+        }
+        Call { link: Arc::clone(self), id, answered, settled: false }
+    }
+
+    /// Asks for the end; the answer's sender is dropped if there is nobody to end.
+    pub(crate) fn close(&self, timeout_ms: u64) -> oneshot::Receiver<CloseReport> {
+        let (answer, answered) = oneshot::channel();
+        let command = Command::Close { taken: self.taken(), timeout_ms };
+        let _ = self.messages.send(Message::Close { command, answer });
+        answered
+    }
+
+    /// Commits everything that was returned so far. What a stream returned of an unfinished
+    /// delivery needs words of its own, for the core counts whole deliveries.
+    pub(crate) fn commit(self: &Arc<Self>) -> Commit {
+        let (taken, partial) = {
+            let progress = self.progress();
+            (progress.taken, progress.partial.clone())
+        };
+        let whole = self.ask_commit(taken, None);
+        let partial = (!partial.is_empty()).then(|| self.ask_commit(taken, Some(partial)));
+        Commit { calls: [Some(whole), partial], failed: None }
+    }
+
+    /// Commits these offsets.
+    pub(crate) fn commit_offsets(
+        self: &Arc<Self>,
+        offsets: BTreeMap<TopicPartition, Committed>,
+    ) -> Commit {
+        let call = self.ask_commit(self.taken(), Some(offsets));
+        Commit { calls: [Some(call), None], failed: None }
+    }
+
+    fn ask_commit(
+        self: &Arc<Self>,
+        taken: u64,
+        offsets: Option<BTreeMap<TopicPartition, Committed>>,
+    ) -> Call {
+        let timeout_ms = self.timeout_ms;
+        self.ask(|call| Command::Commit { call, taken, offsets, timeout_ms })
+    }
+
+    /// The last delivery that was returned whole.
+    pub(crate) fn taken(&self) -> u64 {
+        self.progress().taken
+    }
+
+    /// A delivery was returned to its end, or nothing of it may be returned any more.
+    pub(crate) fn set_taken(&self, number: u64) {
+        *self.progress() = Progress { taken: number, partial: BTreeMap::new() };
+    }
+
+    /// A stream returned the record before this offset.
+    pub(crate) fn set_partial(&self, partition: &TopicPartition, next: Committed) {
+        let mut progress = self.progress();
+        match progress.partial.get_mut(partition) {
+            Some(offset) => *offset = next,
+            None => {
+                progress.partial.insert(partition.clone(), next);
+            }
+        }
+    }
+
+    /// Whether a stream returned a part of a delivery.
+    pub(crate) fn has_partial(&self) -> bool {
+        !self.progress().partial.is_empty()
+    }
+
+    /// Why there is no answer.
+    pub(crate) fn died(&self) -> BackgroundDied {
+        let reason = self.death.get().cloned();
+        BackgroundDied { reason: reason.unwrap_or_else(|| "its runtime was shut down".into()) }
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A call that waits for its answer; dropped before, the call is abandoned.
+#[derive(Debug)]
+pub(crate) struct Call {
+    link: Arc<Link>,
+    id: CallId,
+    answered: oneshot::Receiver<Result<Answer, CallFault>>,
+    settled: bool,
+}
+
+impl Call {
+    /// Goes on without anybody waiting.
+    pub(crate) fn detach(mut self) {
+        self.settled = true;
+    }
+}
+
+impl Future for Call {
+    type Output = Result<Answer, Unanswered>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = ready!(Pin::new(&mut self.answered).poll(context));
+        self.settled = true;
+        Poll::Ready(match answer {
+            Ok(answer) => answer.map_err(Unanswered::Fault),
+            Err(_) => Err(self.link.unanswered()),
+        })
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.link.tell(Command::Abandon { call: self.id });
+        }
+    }
+}
+
+impl Link {
+    /// Nobody answers: the consumer was closed, or its background died.
+    fn unanswered(&self) -> Unanswered {
+        if self.death.get().is_some_and(|reason| &**reason == CLOSED) {
+            Unanswered::Fault(CallFault::Closed)
+        } else {
+            Unanswered::Died(self.died())
+        }
+    }
+
+    /// Whether the background ended because it was told to.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.death.get().is_some_and(|reason| &**reason == CLOSED)
+    }
+}
+
+/// A commit on its way: await it for its outcome, or drop it, which withdraws it unless it was
+/// [detached](Commit::detach).
+#[derive(Debug)]
+#[must_use = "a commit that is dropped is withdrawn; detach it to let it go on"]
+pub struct Commit {
+    calls: [Option<Call>; 2],
+    failed: Option<CommitError>,
+}
+
+impl Commit {
+    /// Lets it go on without waiting for the outcome, which is logged if it is a failure.
+    pub fn detach(self) {
+        for call in self.calls.into_iter().flatten() {
+            call.detach();
+        }
+    }
+}
+
+impl Future for Commit {
+    type Output = Result<(), CommitError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { calls, failed } = &mut *self;
+        for slot in calls {
+            if let Some(call) = slot {
+                let answer = ready!(Pin::new(call).poll(context));
+                *slot = None;
+                if let Err(unanswered) = answer {
+                    failed.get_or_insert(unanswered.into());
+                }
+            }
+        }
+        Poll::Ready(failed.take().map_or(Ok(()), Err))
+    }
+}
+
+impl From<Unanswered> for CommitError {
+    fn from(unanswered: Unanswered) -> Self {
+        let fault = match unanswered {
+            Unanswered::Died(died) => return Self::Background(died),
+            Unanswered::Fault(fault) => fault,
+        };
+        match fault {
+            CallFault::TimedOut { last } => Self::TimedOut { last },
+            CallFault::NotAssigned(partition) | CallFault::NoOffset(partition) => {
+                Self::NotAssigned { partition: Some(partition) }
+            }
+            CallFault::Commit(group::CommitError::NotAMember) => Self::NotAMember,
+            CallFault::Commit(group::CommitError::NotOwned) => {
+                Self::NotAssigned { partition: None }
+            }
+            CallFault::Commit(group::CommitError::OwnershipEnded) => Self::OwnershipEnded,
+            CallFault::Commit(group::CommitError::Expired) => Self::Expired,
+            CallFault::Commit(group::CommitError::Refused(code)) | CallFault::Refused(code) => {
+                Self::Refused { code }
+            }
+            CallFault::Closed => Self::Closed,
+            CallFault::QueueFull => Self::QueueFull,
+        }
+    }
+}
+
+impl From<Unanswered> for PositionError {
+    fn from(unanswered: Unanswered) -> Self {
+        let fault = match unanswered {
+            Unanswered::Died(died) => return Self::Background(died),
+            Unanswered::Fault(fault) => fault,
+        };
+        match fault {
+            CallFault::TimedOut { last } => Self::TimedOut { last },
+            CallFault::NotAssigned(partition) => Self::NotAssigned { partition },
+            CallFault::NoOffset(partition) => Self::NoOffset { partition },
+            CallFault::Refused(code) | CallFault::Commit(group::CommitError::Refused(code)) => {
+                Self::Refused { code }
+            }
+            // Only commits are answered so.
+            CallFault::Commit(_) => Self::TimedOut { last: None },
+            CallFault::Closed => Self::Closed,
+            CallFault::QueueFull => Self::QueueFull,
+        }
+    }
+}
+
+/// Why the background ended, if it was told to.
+pub(crate) const CLOSED: &str = "the consumer is closed";
+
+/// Calls that wait for the background to take them. It takes them as fast as it turns its loop, so
+/// that more than a loaded application's worth of tasks means that it cannot keep up.
+const CALLS_QUEUED_MAX: usize = 1024;
