@@ -7,7 +7,7 @@ mod witness;
 use std::collections::BTreeSet;
 
 use stateright::{Checker, Model};
-use toys::{Counters, Epochs, Fetching, Step, Written};
+use toys::{Counters, Epochs, Fetching, Skipping, Step, Written};
 
 use super::visited::{Probe, Visited};
 use super::*;
@@ -141,6 +141,28 @@ fn action_that_names_an_epoch_is_refused() {
     let broken = exploration.violations(&toy).unwrap_err();
     let action = "FetchEpoch(1)".to_owned();
     assert_eq!(broken, RenamingBroken { step: 1, action, reason: RenamingFault::NotOffered });
+}
+
+#[test]
+fn renaming_that_does_not_commute_is_refused() {
+    let toy = Skipping { one_is_goal: false };
+    let unsound = check_renaming(&toy, 1000).unwrap_err();
+    assert_eq!((unsound.state, unsound.action), (4, Some(())));
+    assert_eq!(unsound.difference, "the representative steps elsewhere");
+    let broken = explore(&toy, Options::default()).path_to(&toy, 1).unwrap_err();
+    assert_eq!((broken.step, broken.reason), (0, RenamingFault::OtherState));
+    let unsound = check_renaming(&Skipping { one_is_goal: true }, 1000).unwrap_err();
+    assert_eq!((unsound.action, unsound.difference), (None, "the goal differs"));
+}
+
+#[test]
+fn rule_broken_twice_is_told_by_the_shorter_path() {
+    let mut toy = line(3);
+    toy.edges.insert(1, (0, 1, 9));
+    toy.violations = vec![(3, "stay low"), (9, "stay low")];
+    let exploration = explore(&toy, Options::default());
+    assert_eq!(exploration.summary().violating, 2);
+    assert_eq!(exploration.violations(&toy).unwrap()["stay low"].actions, [1]);
 }
 
 #[test]

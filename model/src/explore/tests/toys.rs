@@ -212,6 +212,58 @@ impl System for Fetching {
     }
 }
 
+/// A counter that is renamed to its remainder by three, which is wrong: 4 skips 5, but 1 does not
+/// skip 2. Whether 1 is the goal is another difference between 4 and 1.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Skipping {
+    pub(super) one_is_goal: bool,
+}
+
+impl Model for Skipping {
+    type State = u32;
+    type Action = ();
+
+    fn init_states(&self) -> Vec<u32> {
+        vec![4]
+    }
+
+    fn actions(&self, _: &u32, actions: &mut Vec<()>) {
+        actions.push(());
+    }
+
+    fn next_state(&self, state: &u32, (): ()) -> Option<u32> {
+        Some(if *state == 4 { 6 } else { state + 1 })
+    }
+}
+
+impl System for Skipping {
+    type Key = ();
+
+    fn canonical(&self, state: &u32) -> u32 {
+        state % 3
+    }
+
+    fn goal(&self, state: &u32) -> bool {
+        self.one_is_goal && *state == 1
+    }
+
+    fn settle_action(&self, _: &u32) -> Option<()> {
+        Some(())
+    }
+
+    fn key(&self, _: &u32, (): &(), _: &u32) -> Option<()> {
+        Some(())
+    }
+
+    fn violation(&self, _: &u32) -> Option<String> {
+        None
+    }
+
+    fn progress(&self, (): &()) -> bool {
+        true
+    }
+}
+
 /// Random numbers of a fixed seed (xorshift64*).
 pub(super) struct Dice(pub(super) u64);
 
