@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// Bytes that an in-memory connection buffers in each direction.
 const IN_MEMORY_BYTES: usize = 1024 * 1024;
@@ -55,6 +56,8 @@ impl Drop for Owner {
 pub(crate) struct Shared {
     /// `socket.request.max.bytes`; never changes, so that reading a frame takes no lock.
     pub(crate) request_max_bytes: usize,
+    /// Group timers fire by [`Cluster::fire_timer`] only.
+    manual_timers: bool,
     state: Mutex<State>,
     appended: Notify,
     timers: Notify,
@@ -92,6 +95,7 @@ pub struct Builder {
     settings: Vec<(String, String)>,
     cluster_id: Option<String>,
     start_ms: Option<u64>,
+    manual_timers: bool,
 }
 
 impl Builder {
@@ -132,6 +136,14 @@ impl Builder {
         self
     }
 
+    /// Group timers (session, rebalance, assignment) fire by `Cluster::fire_timer` only, never by
+    /// the clock.
+    #[must_use]
+    pub fn manual_timers(mut self) -> Self {
+        self.manual_timers = true;
+        self
+    }
+
     /// The cluster, serving nobody yet. Errors: [`ConfigError`], which names the key or the topic.
     pub fn build(self) -> Result<Cluster, ConfigError> {
         let mut config = Config::default();
@@ -153,6 +165,7 @@ impl Builder {
         }
         let shared = Arc::new(Shared {
             request_max_bytes,
+            manual_timers: self.manual_timers,
             state: Mutex::new(state),
             appended: Notify::new(),
             timers: Notify::new(),
@@ -208,7 +221,7 @@ impl Cluster {
             return None;
         }
         let (near, far) = tokio::io::duplex(IN_MEMORY_BYTES);
-        Shared::spawn_connection(self.shared(), node, far);
+        Shared::spawn_connection(self.shared(), node, far, "in-memory".to_owned());
         Some(near)
     }
 
@@ -263,10 +276,11 @@ impl Cluster {
     fn accept(&self, node: NodeId, addr: SocketAddr, listener: TcpListener) {
         let shared = Arc::downgrade(self.shared());
         let task = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
+            while let Ok((stream, from)) = listener.accept().await {
                 let Some(shared) = shared.upgrade() else { return };
                 if stream.set_nodelay(true).is_ok() {
-                    Shared::spawn_connection(&shared, node, stream);
+                    let host = from.ip().to_string();
+                    Shared::spawn_connection(&shared, node, stream, host);
                 }
             }
         });
@@ -297,9 +311,16 @@ impl Shared {
         self.appended.notified()
     }
 
-    /// A group timer was armed or disarmed.
-    pub(crate) fn timers_changed(&self) {
-        self.timers.notify_one();
+    /// Changes the state where group timers may be armed: who waits for them is told.
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.state();
+        let result = change(&mut state);
+        let earlier = state.groups.timers.take_earlier();
+        drop(state);
+        if earlier {
+            self.timers.notify_one();
+        }
+        result
     }
 
     /// The connections open at present, with their nodes.
@@ -307,7 +328,7 @@ impl Shared {
         self.tasks().connections.iter().map(|(&id, &(node, _))| (id, node)).collect()
     }
 
-    fn spawn_connection<S>(self: &Arc<Self>, node: NodeId, stream: S)
+    fn spawn_connection<S>(self: &Arc<Self>, node: NodeId, stream: S, host: String)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -318,11 +339,11 @@ impl Shared {
         };
         let shared = Arc::clone(self);
         let mut tasks = self.tasks();
-        if tasks.timers.is_none() {
-            tasks.timers = Some(tokio::spawn(run_timers(Arc::downgrade(self))));
+        if tasks.timers.is_none() && !self.manual_timers {
+            tasks.timers = Some(tokio::spawn(run_timers(Arc::clone(self))));
         }
         let task = tokio::spawn(async move {
-            connection::serve(Arc::clone(&shared), node, id, stream).await;
+            connection::serve(Arc::clone(&shared), node, id, host, stream).await;
             shared.tasks().connections.remove(&id);
         });
         tasks.connections.insert(id, (node, task));
@@ -340,6 +361,22 @@ fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(listener)
 }
 
-async fn run_timers(shared: Weak<Shared>) {
-    let _ = shared;
+/// Fires group timers as they come due, until the cluster is gone.
+async fn run_timers(shared: Arc<Shared>) {
+    loop {
+        let next = {
+            let mut state = shared.state();
+            state.fire_due(Instant::now());
+            state.groups.timers.take_earlier();
+            state.groups.timers.next()
+        };
+        let changed = shared.timers.notified();
+        match next {
+            Some(next) => {
+                // Whichever is first: the timers are looked at again in both cases.
+                let _ = tokio::time::timeout_at(next, changed).await;
+            }
+            None => changed.await,
+        }
+    }
 }

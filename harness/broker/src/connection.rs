@@ -37,11 +37,16 @@ const READ_BYTES: usize = 64 * 1024;
 const HEADER_BYTES: usize = 8;
 
 /// Serves a connection until its peer closes it, it is refused, or a hook ends it.
-pub(crate) async fn serve<S>(shared: Arc<Shared>, node: NodeId, id: ConnectionId, mut stream: S)
-where
+pub(crate) async fn serve<S>(
+    shared: Arc<Shared>,
+    node: NodeId,
+    id: ConnectionId,
+    host: String,
+    mut stream: S,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let mut call = Call::new(&shared, node, id);
+    let mut call = Call::new(&shared, node, id, host);
     let mut buffer = BytesMut::new();
     loop {
         let outcome = match next_frame(&mut stream, &mut buffer, &shared).await {

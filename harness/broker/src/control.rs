@@ -6,9 +6,14 @@ use crate::cluster::Cluster;
 use crate::connection::Refusal;
 use crate::hook::{ConnectionId, Interceptor};
 use crate::state::NewTopic;
-use evenkeel_spec::words::{ErrorCode, NodeId, Offset, TopicId, TopicName};
+use evenkeel_coordinator::{Description, Timer};
+use evenkeel_spec::words::{
+    Committed, ErrorCode, MemberId, NodeId, Offset, TopicId, TopicIdPartition, TopicName,
+};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 
 impl Cluster {
     /// All nodes, dead ones too.
@@ -60,7 +65,7 @@ impl Cluster {
     /// Kills a node: its connections and its listener end, its leaders and coordinators move to
     /// other nodes. Returns when its connections are gone.
     pub async fn kill_node(&self, node: NodeId) {
-        self.shared().state().set_alive(node, false);
+        self.shared().change(|state| state.set_alive(node, false));
         self.end_node(node).await;
         self.shared().appended();
     }
@@ -70,7 +75,7 @@ impl Cluster {
     /// Errors: as binding a socket has them; the node stays dead then.
     pub async fn start_node(&self, node: NodeId) -> io::Result<()> {
         self.listen_again(node)?;
-        self.shared().state().set_alive(node, true);
+        self.shared().change(|state| state.set_alive(node, true));
         self.shared().appended();
         Ok(())
     }
@@ -84,25 +89,21 @@ impl Cluster {
     /// `INVALID_PARTITIONS`.
     pub fn create_topic(&self, name: &str, partitions: u32) -> Result<TopicId, ErrorCode> {
         let new = NewTopic { partitions: Some(partitions), ..NewTopic::default() };
-        let created = self.shared().state().create_topic(name, new).map_err(|(error, _)| error);
-        self.shared().timers_changed();
-        created
+        let created = self.shared().change(|state| state.create_topic(name, new));
+        created.map_err(|(error, _)| error)
     }
 
     /// Deletes a topic with its records. Errors: `UNKNOWN_TOPIC_OR_PARTITION`.
     pub fn delete_topic(&self, name: &str) -> Result<(), ErrorCode> {
-        self.shared().state().delete_topic(&name.into())?;
+        self.shared().change(|state| state.delete_topic(&name.into()))?;
         self.shared().appended();
-        self.shared().timers_changed();
         Ok(())
     }
 
     /// Adds partitions up to `count` in all. Errors: `UNKNOWN_TOPIC_OR_PARTITION`,
     /// `INVALID_PARTITIONS` if it has so many already.
     pub fn add_partitions(&self, name: &str, count: u32) -> Result<(), ErrorCode> {
-        self.shared().state().add_partitions(&name.into(), count)?;
-        self.shared().timers_changed();
-        Ok(())
+        self.shared().change(|state| state.add_partitions(&name.into(), count))
     }
 
     /// The id of a topic.
@@ -198,6 +199,74 @@ impl Cluster {
         drop(state);
         self.shared().appended();
         Ok(())
+    }
+
+    /// The node that coordinates `group`; `None` when no node is alive.
+    #[must_use]
+    pub fn coordinator(&self, group: &str) -> Option<NodeId> {
+        self.shared().state().coordinator_of(&group.into())
+    }
+
+    /// Makes `node` the coordinator of `group`: it loads the group from its log; the old one
+    /// answers `NOT_COORDINATOR`. Errors: `COORDINATOR_NOT_AVAILABLE` if the node is dead.
+    pub fn move_coordinator(&self, group: &str, node: NodeId) -> Result<(), ErrorCode> {
+        self.shared().change(|state| state.move_coordinator(&group.into(), node))
+    }
+
+    /// The group's coordinator crashes and is back at once: what was only in its memory is lost and
+    /// the group is loaded from its log. Connections stay.
+    pub fn crash_coordinator(&self, group: &str) {
+        self.shared().change(|state| state.fail_over(&group.into()));
+    }
+
+    /// The group as its coordinator describes it; `None` if nobody ever named it.
+    #[must_use]
+    pub fn describe_group(&self, group: &str) -> Option<Description> {
+        self.shared().state().group(&group.into()).map(|shell| shell.brain.describe())
+    }
+
+    /// What the group has committed for a partition. Errors: `UNKNOWN_TOPIC_OR_PARTITION`.
+    pub fn committed(
+        &self,
+        group: &str,
+        topic: &str,
+        partition: u32,
+    ) -> Result<Option<Committed>, ErrorCode> {
+        let state = self.shared().state();
+        let name = TopicName::from(topic);
+        let topic = state.topics.get(&name).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        let at = TopicIdPartition::new(topic.id, partition);
+        let group = state.group(&group.into());
+        Ok(group.and_then(|shell| shell.brain.describe().offsets.remove(&at)))
+    }
+
+    /// The number of a member in [`Description`]s, in hooks' words and in [`Timer`]s, by its id on
+    /// the wire.
+    #[must_use]
+    pub fn member_id(&self, group: &str, name: &str) -> Option<MemberId> {
+        self.shared().state().group(&group.into())?.members.find(name)
+    }
+
+    /// A member's id on the wire by its number.
+    #[must_use]
+    pub fn member_name(&self, group: &str, member: MemberId) -> Option<String> {
+        let state = self.shared().state();
+        let name = state.group(&group.into())?.members.name(member);
+        (!name.is_empty()).then(|| name.to_owned())
+    }
+
+    /// The group's armed timers and how long until each is due.
+    #[must_use]
+    pub fn armed_timers(&self, group: &str) -> Vec<(Timer, Duration)> {
+        let now = Instant::now();
+        let armed = self.shared().state().groups.timers.of(&group.into());
+        armed.into_iter().map(|(timer, at)| (timer, at.saturating_duration_since(now))).collect()
+    }
+
+    /// Fires a timer now, whether it is due or not; false, and nothing happens, if it is not armed.
+    #[must_use]
+    pub fn fire_timer(&self, group: &str, timer: Timer) -> bool {
+        self.shared().change(|state| state.fire(&group.into(), timer))
     }
 
     /// How many requests of this API key were read so far, refused ones too.

@@ -32,11 +32,13 @@ mod groups;
 mod hook;
 mod log;
 mod state;
+mod timers;
 mod wire;
 
 pub use cluster::{Builder, Cluster, WeakCluster};
 pub use config::{Config, ConfigError, NODES_MAX};
 pub use connection::Refusal;
+pub use evenkeel_coordinator::{Description, GroupState, MemberDescription, MemberState, Timer};
 pub use hook::{
     After, Answer, AnswerWords, Before, ConnectionId, Gate, Interceptor, Request, RequestWords,
 };

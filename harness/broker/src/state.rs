@@ -124,6 +124,11 @@ impl State {
         self.topic_words.get(&id).map(|topic| &topic.name)
     }
 
+    /// The id of the topic with this name.
+    pub(crate) fn id_of(&self, name: &TopicName) -> Option<TopicId> {
+        self.topics.get(name).map(|topic| topic.id)
+    }
+
     /// The partition; errors as a data request answers them.
     pub(crate) fn partition(
         &mut self,

@@ -54,14 +54,29 @@ pub(crate) struct Call<'a> {
     pub(crate) version: i16,
     pub(crate) correlation_id: i32,
     pub(crate) client_id: StrBytes,
+    /// The peer's address without port.
+    pub(crate) client_host: String,
     /// What the handler answered, in the protocol's words.
     pub(crate) answered: Option<AnswerWords>,
 }
 
 impl<'a> Call<'a> {
-    pub(crate) fn new(shared: &'a Shared, node: NodeId, connection: ConnectionId) -> Self {
-        let client_id = StrBytes::default();
-        Self { shared, node, connection, version: 0, correlation_id: 0, client_id, answered: None }
+    pub(crate) fn new(
+        shared: &'a Shared,
+        node: NodeId,
+        connection: ConnectionId,
+        client_host: String,
+    ) -> Self {
+        Self {
+            shared,
+            node,
+            connection,
+            version: 0,
+            correlation_id: 0,
+            client_id: StrBytes::default(),
+            client_host,
+            answered: None,
+        }
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'a, State> {
@@ -105,7 +120,24 @@ apis! {
     api_01_fetch Fetch
     api_02_list_offsets ListOffsets
     api_03_metadata Metadata
+    api_08_offset_commit OffsetCommit
+    api_09_offset_fetch OffsetFetch
+    api_10_find_coordinator FindCoordinator
+    api_15_describe_groups DescribeGroups
+    api_16_list_groups ListGroups
     api_18_api_versions ApiVersions
+    api_19_create_topics CreateTopics
+    api_20_delete_topics DeleteTopics
+    api_22_init_producer_id InitProducerId
+    api_23_offset_for_leader_epoch OffsetForLeaderEpoch
+    api_32_describe_configs DescribeConfigs
+    api_37_create_partitions CreatePartitions
+    api_42_delete_groups DeleteGroups
+    api_46_list_partition_reassignments ListPartitionReassignments
+    api_60_describe_cluster DescribeCluster
+    api_68_consumer_group_heartbeat ConsumerGroupHeartbeat
+    api_69_consumer_group_describe ConsumerGroupDescribe
+    api_75_describe_topic_partitions DescribeTopicPartitions
 }
 
 /// Serves one request frame: header, hooks, handler, answer.
