@@ -2,7 +2,7 @@
 //!
 //! A pure function of the member's current assignment, its target, what it reports to own, what it
 //! subscribes to and which partitions are free. It decides what to revoke, what to grant and in
-//! which epoch the member then is; it never looks at another member. spec/04-coordinator.md.
+//! which epoch the member then is; it never looks at another member.
 
 #[cfg(feature = "mutants")]
 use crate::Mutant;
