@@ -3,7 +3,12 @@
 //! What they need is fetched by its own package manager. Where a tool for that is missing, a test
 //! is reported as ignored with the reason; under `CI=true` it fails.
 
+mod broker;
+mod differential;
 mod group;
+#[allow(unreachable_pub, unused_imports)] // It is the module of another test too.
+#[path = "../../../model/coordinator/tests/script/mod.rs"]
+mod script;
 
 use evenkeel_tests::kafka::Kafka;
 use evenkeel_tests::setup::{self, SetupError};
@@ -15,7 +20,9 @@ use std::sync::{Arc, OnceLock};
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 /// The one cluster that all tests share, each with topics and groups of its own: one node, which
-/// computes a target assignment with each group epoch, at once, on the request's own thread.
+/// computes a target assignment with each group epoch, at once, on the request's own thread, and
+/// takes four members a group: what our coordinator's sequences are written for. Sessions are long:
+/// only what a test waits for may end one, however busy the machine is.
 #[derive(Default)]
 struct Peers {
     kafka: OnceLock<Result<Kafka, SetupError>>,
@@ -25,7 +32,9 @@ impl Peers {
     fn kafka(&self) -> Result<&Kafka, SetupError> {
         let start = || {
             let builder = Kafka::builder().set("group.consumer.assignment.interval.ms", "0");
-            builder.set("group.consumer.assignor.offload.enable", "false").start()
+            let builder = builder.set("group.consumer.assignor.offload.enable", "false");
+            let builder = builder.set("group.consumer.session.timeout.ms", "45000");
+            builder.set("group.consumer.max.size", "4").start()
         };
         self.kafka.get_or_init(start).as_ref().map_err(Clone::clone)
     }
@@ -43,6 +52,7 @@ fn main() -> ExitCode {
 type Test = fn(&Peers) -> Outcome;
 
 const TESTS: &[(&str, Test)] = &[
+    ("apache_kafka_answers_our_coordinators_sequences_as_written", differential::sequences),
     ("kafkas_consumer_reads_what_kafkas_producer_wrote", group::kafka_alone),
     ("librdkafka_and_franz_go_share_a_group_with_kafkas_consumer", group::foreign_members),
 ];
