@@ -30,7 +30,8 @@ fn oracle_records(count: i32) -> Vec<oracle::Record> {
             sequence: index - 1,
             timestamp: 1_700_000_000_000 + i64::from(index) * 997,
             key: (index % 2 == 0).then(|| Bytes::from(format!("key-{index}"))),
-            value: (index % 5 != 0).then(|| Bytes::from(b"value".repeat(index.cast_unsigned() as usize))),
+            value: (index % 5 != 0)
+                .then(|| Bytes::from(b"value".repeat(index.cast_unsigned() as usize))),
             headers,
         }
     };
