@@ -5,8 +5,9 @@
 //! knows nothing of who answers; [`World`] answers with our coordinator in virtual time.
 
 // Each test uses a part of it.
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub, unused_imports)]
 
+pub mod random;
 mod world;
 
 pub use world::World;

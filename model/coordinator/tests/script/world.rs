@@ -179,7 +179,14 @@ impl World {
         "ok".to_owned()
     }
 
-    fn to_heartbeat(&self, request: &Request) -> Heartbeat {
+    /// How many partitions a topic has.
+    pub fn partition_count(&self, name: &str) -> u32 {
+        let topic = self.topics.values().find(|topic| topic.name.as_str() == name);
+        topic.map_or(0, |topic| topic.partitions)
+    }
+
+    /// A heartbeat request in spec's words.
+    pub fn to_heartbeat(&self, request: &Request) -> Heartbeat {
         let Request::Heartbeat { member, epoch, timeout_ms, topics, owned, assignor } = request
         else {
             panic!("not a heartbeat: {request:?}");
@@ -271,7 +278,8 @@ impl World {
         }
     }
 
-    fn render(&self, partitions: &Partitions) -> String {
+    /// The text of some partitions.
+    pub fn render(&self, partitions: &Partitions) -> String {
         render_partitions(partitions.iter().map(|at| self.named(*at)))
     }
 
