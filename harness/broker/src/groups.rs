@@ -234,7 +234,7 @@ impl State {
     pub(crate) fn topics_changed(&mut self) {
         let groups: Vec<GroupId> = self.groups.groups.keys().cloned().collect();
         for group in groups {
-            self.step(&group, |brain, topics| brain.on_topics_changed(topics));
+            self.step(&group, coordinator::Group::on_topics_changed);
         }
     }
 
