@@ -17,7 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What the metadata machine wants to be done.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Order {
-    /// Arm the pause before the next request.
+    /// Arm the pause before the next request; it may end late while none is needed
+    /// ([`Metadata::is_resting`]).
     ArmBackoff(Step),
     /// Arm `metadata.max.age.ms`.
     ArmAge,
@@ -119,6 +120,11 @@ impl Metadata {
     /// Whether a request is due.
     pub(crate) fn is_wanted(&self) -> bool {
         self.refresh == Refresh::Wanted
+    }
+
+    /// Whether there is a pause and no request is needed after it.
+    pub(crate) fn is_resting(&self) -> bool {
+        self.refresh == (Refresh::Pausing { again: false })
     }
 
     /// The request goes out now.

@@ -12,15 +12,19 @@ use std::collections::BTreeMap;
 
 impl<C: Chunk> Shell<C> {
     pub(super) fn ask(&mut self) {
-        self.ask_metadata();
         self.ask_lookup();
         self.ask_positions();
         self.ask_calls();
         self.ask_offsets();
         self.ask_records();
+        // Last, since what cannot be asked for lack of a leader needs it.
+        self.ask_metadata();
     }
 
     fn ask_metadata(&mut self) {
+        if !self.metadata.is_resting() {
+            self.timers.replace(Alarm::MetadataRest, Alarm::MetadataBackoff);
+        }
         if self.metadata.is_wanted()
             && let Some(Picked { peer, address, .. }) = self.pick()
         {
@@ -93,11 +97,12 @@ impl<C: Chunk> Shell<C> {
             if !call.is_ready() {
                 continue;
             }
-            let ids = call.missing().map(|partition| {
+            let missing = call.missing().filter(|p| !self.metadata.is_absent(&p.topic));
+            let ids = missing.map(|partition| {
                 let topic = self.metadata.id(&partition.topic)?;
                 Some((TopicIdPartition::new(topic, partition.partition), partition.clone()))
             });
-            if let Some(ids) = ids.collect::<Option<ById>>() {
+            if let Some(ids) = ids.collect::<Option<ById>>().filter(|ids| !ids.is_empty()) {
                 askable.push((id, ids));
             }
         }

@@ -16,9 +16,8 @@ impl<C: Chunk> Shell<C> {
             return;
         }
         let fault_first = self.application.fault_first;
-        let delivered = (fault_first && self.deliver_fault())
-            || self.deliver_records()
-            || self.deliver_fault();
+        let delivered =
+            (fault_first && self.deliver_fault()) || self.deliver_records() || self.deliver_fault();
         if !delivered {
             self.tell_stuck();
         }

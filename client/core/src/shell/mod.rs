@@ -59,6 +59,8 @@ pub struct Shell<C: Chunk> {
     positions_asked: bool,
     /// Every known broker failed, and the bootstrap servers did not answer yet.
     rebootstrapping: bool,
+    /// The group has left, while closing; whether the coordinator confirmed it.
+    left: Option<bool>,
     end: End,
     outputs: VecDeque<Output<C>>,
 }
@@ -149,6 +151,7 @@ impl<C: Chunk> Shell<C> {
             lookup: None,
             positions_asked: false,
             rebootstrapping: false,
+            left: None,
             end: End::Not,
             outputs: VecDeque::new(),
             config,
@@ -258,7 +261,7 @@ impl<C: Chunk> Shell<C> {
         match alarm {
             Alarm::Group(timer) => self.with_group(|group, out| group.on_timer(timer, out)),
             Alarm::Connection(peer, timer) => self.on_connection_timer(peer, timer),
-            Alarm::MetadataBackoff => self.metadata.on_backoff(),
+            Alarm::MetadataBackoff | Alarm::MetadataRest => self.metadata.on_backoff(),
             Alarm::MetadataAge => self.metadata.on_age(),
             Alarm::Position(partition) => self.positions.on_backoff(partition),
             Alarm::Fetch(partition) => self.fetcher.on_backoff(partition),

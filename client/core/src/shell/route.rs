@@ -19,9 +19,10 @@ impl<C: Chunk> Shell<C> {
     pub(super) fn drain_group(&mut self) {
         while let Some(order) = self.group_orders.pop_front() {
             self.on_group_order(order);
-            if self.end == End::Closed {
-                return;
-            }
+        }
+        // A leave that was not sent in time is sent after `Left`, so the end comes after it.
+        if let Some(left) = self.left.take() {
+            self.finish(left);
         }
     }
 
@@ -131,7 +132,7 @@ impl<C: Chunk> Shell<C> {
 
     fn on_left(&mut self, clean: bool) {
         match self.end {
-            End::Closing { .. } => self.finish(clean),
+            End::Closing { .. } => self.left = Some(clean),
             End::Not => self.answer_unsubscribes(clean),
             End::Closed => unreachable!("nothing is carried out after the end"),
         }
@@ -155,7 +156,7 @@ impl<C: Chunk> Shell<C> {
             match order {
                 metadata::Order::ArmBackoff(step) => {
                     let ms = self.backoffs.retry_ms(step);
-                    self.arm(Alarm::MetadataBackoff, ms);
+                    self.arm(Alarm::MetadataRest, ms);
                 }
                 metadata::Order::ArmAge => {
                     self.arm(Alarm::MetadataAge, self.config.metadata_max_age_ms.max(1));

@@ -13,8 +13,10 @@ pub(super) enum Alarm {
     Group(Timer),
     /// A connection's own.
     Connection(Peer, ConnectionTimer),
-    /// The pause between two metadata requests.
+    /// The pause before a metadata request that is due.
     MetadataBackoff,
+    /// The pause before a metadata request that nobody needs yet.
+    MetadataRest,
     /// `metadata.max.age.ms` since the last answer.
     MetadataAge,
     /// A partition's position may be looked up again.
@@ -30,16 +32,25 @@ pub(super) enum Alarm {
 }
 
 impl Alarm {
-    /// Whether it may fire late, with whatever wakes the driver next, so that it costs no wake-up
-    /// of its own: what repeats at an interval that nobody waits for.
-    fn is_lazy(self) -> bool {
-        matches!(self, Self::Group(Timer::AutoCommit) | Self::MetadataAge)
+    /// How late it may fire, milliseconds, with whatever wakes the driver next, so that it costs no
+    /// wake-up of its own. Only what repeats and nobody waits for may be late: an automatic commit
+    /// by the longest that a parked fetch takes by default (`fetch.max.wait.ms`), the metadata's
+    /// age by Kafka's default heartbeat interval.
+    fn slack_ms(self) -> u64 {
+        match self {
+            Self::Group(Timer::AutoCommit) => 500,
+            Self::MetadataAge | Self::MetadataRest => 5_000,
+            Self::Group(_)
+            | Self::Connection(..)
+            | Self::MetadataBackoff
+            | Self::Position(_)
+            | Self::Fetch(_)
+            | Self::Deadline(_)
+            | Self::CallBackoff(_)
+            | Self::Contact => 0,
+        }
     }
 }
-
-/// How late a lazy timer may fire, milliseconds: a parked fetch is answered within
-/// `fetch.max.wait.ms`, 500 by default, and wakes the driver anyway.
-const LAZY_MS: u64 = 500;
 
 /// The running timers.
 #[derive(Clone, Debug, Default)]
@@ -77,6 +88,15 @@ impl Timers {
         }
     }
 
+    /// Lets another timer fire at the date of this one, if this one runs.
+    pub(super) fn replace(&mut self, old: Alarm, new: Alarm) {
+        if let Some(running) = self.running.get(&old).copied() {
+            self.disarm(old);
+            self.disarm(new);
+            self.insert(new, running);
+        }
+    }
+
     /// Whether a timer runs.
     pub(super) fn is_armed(&self, alarm: Alarm) -> bool {
         self.running.contains_key(&alarm)
@@ -100,7 +120,7 @@ impl Timers {
     /// When the driver must call at the latest.
     pub(super) fn wait(&self) -> Option<Time> {
         let strict = self.strict.first().map(|(due, _)| *due);
-        let lazy = self.lazy.first().map(|(due, _)| due.after(LAZY_MS));
+        let lazy = self.lazy.iter().map(|(due, alarm)| due.after(alarm.slack_ms())).min();
         [strict, lazy].into_iter().flatten().min()
     }
 
@@ -119,7 +139,7 @@ impl Timers {
     }
 
     fn dates(&mut self, alarm: Alarm) -> &mut BTreeSet<(Time, Alarm)> {
-        if alarm.is_lazy() { &mut self.lazy } else { &mut self.strict }
+        if alarm.slack_ms() > 0 { &mut self.lazy } else { &mut self.strict }
     }
 }
 
