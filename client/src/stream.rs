@@ -5,6 +5,7 @@ use crate::error::PollError;
 use crate::records::OwnedRecord;
 use evenkeel_core::Command;
 use futures_core::Stream;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -26,6 +27,11 @@ pub struct RecordStream<'a> {
 impl<'a> RecordStream<'a> {
     pub(crate) fn new(consumer: &'a mut Consumer) -> Self {
         Self { consumer, inside: None, ended: false }
+    }
+
+    /// The next record, for those who need no combinators. Cancel-safe, as `poll` is.
+    pub async fn next(&mut self) -> Option<Result<OwnedRecord, PollError>> {
+        poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }
 }
 

@@ -1,0 +1,97 @@
+//! What the client's tests share: a cluster in memory that a consumer connects to, and readers.
+
+use evenkeel::{
+    Address, ConnectError, Connecting, Connector, Consumer, ConsumerBuilder, Offset, Records,
+    Stream, TopicPartition,
+};
+use evenkeel_broker::{Cluster, WeakCluster};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::runtime::Handle;
+
+/// Connects to a cluster of this process without sockets.
+#[derive(Clone)]
+pub struct InMemory(WeakCluster);
+
+impl std::fmt::Debug for InMemory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("InMemory")
+    }
+}
+
+impl Connector for InMemory {
+    fn connect(&self, address: &Address) -> Connecting {
+        let refused = || ConnectError::Connect(format!("{address}: connection refused"));
+        let stream = self.0.upgrade().and_then(|cluster| {
+            let node = cluster.node_at(&address.host, address.port)?;
+            cluster.connect_in_memory(node)
+        });
+        let connected =
+            stream.map(|stream| Box::new(stream) as Box<dyn Stream>).ok_or_else(refused);
+        Box::pin(async move { connected })
+    }
+}
+
+/// A consumer of `group` in the runtime of the test.
+pub fn member(cluster: &Cluster, group: &str, seed: u64) -> ConsumerBuilder {
+    Consumer::builder()
+        .bootstrap_servers(cluster.bootstrap_servers())
+        .group_id(group)
+        .property("auto.offset.reset", "earliest")
+        .connector(InMemory(cluster.downgrade()))
+        .spawn_on(Handle::current())
+        .seed(seed)
+}
+
+/// Appends `count` numbered records to each partition of a topic.
+pub fn append_numbered(cluster: &Cluster, topic: &str, partitions: u32, count: u32) {
+    for partition in 0..partitions {
+        for number in 0..count {
+            let value = format!("{partition}:{number}");
+            cluster.append(topic, partition, None, Some(value.as_bytes())).expect("it exists");
+        }
+    }
+}
+
+/// The offsets that were read, in order, by partition.
+#[derive(Debug, Default, Eq, PartialEq)]
+pub struct Read(pub BTreeMap<TopicPartition, Vec<u64>>);
+
+impl Read {
+    pub fn take(&mut self, records: &Records) {
+        for record in records {
+            let partition = TopicPartition::new(record.topic, record.partition);
+            self.0.entry(partition).or_default().push(record.offset.0);
+        }
+    }
+
+    pub fn count(&self) -> usize {
+        self.0.values().map(Vec::len).sum()
+    }
+
+    /// Whether every partition was read from 0 to `count`, each record once and in order.
+    pub fn is_exactly(&self, partitions: u32, count: u64) -> bool {
+        self.0.len() == partitions as usize
+            && self.0.values().all(|offsets| offsets.iter().copied().eq(0..count))
+    }
+}
+
+/// Polls until `count` records came, or for 1,000 polls.
+pub async fn read(consumer: &mut Consumer, read: &mut Read, count: usize) {
+    for _ in 0..1_000 {
+        if read.count() >= count {
+            return;
+        }
+        let records = consumer.poll(SECOND).await.expect("poll goes well");
+        read.take(&records);
+    }
+    panic!("{} of {count} records came", read.count());
+}
+
+/// The offset that the group has committed.
+pub fn committed(cluster: &Cluster, group: &str, topic: &str, partition: u32) -> Option<Offset> {
+    let committed = cluster.committed(group, topic, partition).expect("the topic exists");
+    committed.map(|committed| committed.offset)
+}
+
+pub const SECOND: Duration = Duration::from_secs(1);
