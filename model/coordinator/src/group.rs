@@ -153,7 +153,8 @@ impl Group {
     }
 
     /// Every epoch in the state, to rename them. A renaming that keeps their order keeps the
-    /// group's behaviour.
+    /// group's behaviour. It copies what clones of the group share: look with
+    /// [`Group::for_each_epoch`] first whether there is anything to rename.
     pub fn visit_epochs(&mut self, f: &mut impl FnMut(&mut Epoch)) {
         self.epoch.iter_mut().for_each(&mut *f);
         self.assignment_epoch.iter_mut().for_each(&mut *f);
@@ -166,6 +167,20 @@ impl Group {
             current.pending_revocation.values_mut().for_each(&mut *f);
             #[cfg(feature = "mutants")]
             current.revoking_for.iter_mut().for_each(&mut *f);
+        }
+    }
+
+    /// Every epoch in the state, to look at; it copies nothing.
+    pub fn for_each_epoch(&self, f: &mut impl FnMut(Epoch)) {
+        self.epoch.into_iter().for_each(&mut *f);
+        self.assignment_epoch.into_iter().for_each(&mut *f);
+        for current in self.members.values().filter_map(|member| member.current.as_ref()) {
+            f(current.epoch);
+            current.previous_epoch.into_iter().for_each(&mut *f);
+            current.assigned.values().copied().for_each(&mut *f);
+            current.pending_revocation.values().copied().for_each(&mut *f);
+            #[cfg(feature = "mutants")]
+            current.revoking_for.into_iter().for_each(&mut *f);
         }
     }
 

@@ -150,8 +150,8 @@ fn commutes(world: &World, request: &Heartbeat) -> bool {
 fn ranked(group: &Group) -> (Group, BTreeMap<Epoch, Epoch>) {
     let mut group = group.clone();
     let mut epochs = BTreeSet::new();
-    group.visit_epochs(&mut |epoch| {
-        epochs.insert(*epoch);
+    group.for_each_epoch(&mut |epoch| {
+        epochs.insert(epoch);
     });
     let ranks: BTreeMap<Epoch, Epoch> = epochs.into_iter().zip((1..).map(Epoch)).collect();
     group.visit_epochs(&mut |epoch| *epoch = ranks[epoch]);
