@@ -302,3 +302,6 @@ impl<P> Connection<P> {
         self.step = self.step.next();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -157,8 +157,11 @@ impl Metadata {
         if !answer.brokers.is_empty() {
             self.brokers = answer.brokers;
         }
+        let wanted = self.wanted_topics();
         for (name, topic) in answer.topics {
             match topic {
+                // Nobody asked, or nobody does any more.
+                _ if !wanted.contains(&name) => {}
                 Ok(topic) => {
                     again |= topic.partitions.values().any(|p| p.leader.is_none());
                     self.learn(name, topic);
@@ -166,7 +169,6 @@ impl Metadata {
                 Err(code) => again |= self.on_topic_error(name, code, out),
             }
         }
-        let wanted = self.wanted_topics();
         self.topics.retain(|name, _| wanted.contains(name));
         again |= self.is_unresolved() || wanted.iter().any(|name| self.is_new(name));
         out.extend([Order::ArmAge, Order::Changed]);

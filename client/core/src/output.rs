@@ -68,7 +68,8 @@ pub enum Output<C: Chunk> {
     },
     /// Something that a human should read once.
     Warn(Warning),
-    /// The consumer has ended; nothing follows but [`Output::Wait`].
+    /// The consumer has ended. Write what was sent before it, then stop; nothing follows but
+    /// [`Output::Wait`] and the answers ([`CallFault::Closed`]) to calls that come too late.
     Closed(CloseReport),
     /// Drained. Call `handle_timeout` at this date unless something happens earlier; `None`: there
     /// is nothing to wait for.

@@ -10,6 +10,9 @@ use std::sync::Arc;
 
 impl<C: Chunk> Shell<C> {
     pub(super) fn on_command(&mut self, command: Command) {
+        if self.end != End::Not && self.is_refused_at_end(&command) {
+            return;
+        }
         match command {
             Command::Subscribe { call, topics, listener } => {
                 self.application.subscribed = true;
@@ -42,6 +45,52 @@ impl<C: Chunk> Shell<C> {
                 let taken = self.application.taken;
                 self.close(taken, self.config.default_api_timeout_ms, true);
             }
+        }
+    }
+
+    /// What a closing consumer does not do any more; what callbacks need goes on. The first close
+    /// counts; a handle that is dropped during it leaves nobody to run callbacks.
+    fn is_refused_at_end(&mut self, command: &Command) -> bool {
+        match command {
+            Command::Subscribe { call, .. } | Command::Unsubscribe { call, .. } => {
+                self.done(*call, Err(CallFault::Closed));
+                true
+            }
+            Command::Dropped => {
+                self.end = End::Closing { orphaned: true };
+                self.end_callback();
+                true
+            }
+            Command::Poll { .. } | Command::Close { .. } => true,
+            Command::PollEnded
+            | Command::CallbackDone { .. }
+            | Command::Commit { .. }
+            | Command::Position { .. }
+            | Command::Committed { .. }
+            | Command::Seek { .. }
+            | Command::Pause { .. }
+            | Command::Resume { .. }
+            | Command::Abandon { .. } => false,
+        }
+    }
+
+    /// Answers a call that came after the end.
+    pub(super) fn on_command_after_end(&mut self, command: &Command) {
+        match command {
+            Command::Subscribe { call, .. }
+            | Command::Unsubscribe { call, .. }
+            | Command::Commit { call, .. }
+            | Command::Position { call, .. }
+            | Command::Committed { call, .. }
+            | Command::Seek { call, .. }
+            | Command::Pause { call, .. }
+            | Command::Resume { call, .. } => self.done(*call, Err(CallFault::Closed)),
+            Command::Poll { .. }
+            | Command::PollEnded
+            | Command::CallbackDone { .. }
+            | Command::Close { .. }
+            | Command::Abandon { .. }
+            | Command::Dropped => {}
         }
     }
 
@@ -145,8 +194,14 @@ impl<C: Chunk> Shell<C> {
         self.end = End::Closing { orphaned };
         self.leave_timeout_ms = timeout_ms;
         self.with_group(|group, out| group.on_close(seen, out));
-        let open = self.group.open_callback().map(|(incarnation, _)| incarnation);
-        if let (true, Some(incarnation)) = (orphaned, open) {
+        if orphaned {
+            self.end_callback();
+        }
+    }
+
+    /// Nobody runs the open callback any more: it counts as returned.
+    fn end_callback(&mut self) {
+        if let Some((incarnation, _)) = self.group.open_callback() {
             self.with_group(|group, out| group.on_callback_done(incarnation, true, out));
         }
     }

@@ -160,6 +160,9 @@ impl<C: Chunk> Shell<C> {
 
     /// The application asks for something.
     pub fn handle_command(&mut self, now: Time, command: Command) {
+        if self.end == End::Closed {
+            return self.on_command_after_end(&command);
+        }
         self.input(now, |shell| shell.on_command(command));
     }
 
