@@ -85,7 +85,8 @@ impl Chunk {
             aborted: Aborted::default(),
             next_offset,
             end_offset,
-            decompressed_max: options.decompressed_max,
+            // A frame is below 2 GiB; places in a body are 32 bits.
+            decompressed_max: options.decompressed_max.min(u32::MAX as usize),
         }
     }
 
@@ -226,32 +227,38 @@ impl OpenBatch {
         let head = self.head;
         let mut walk = Walk { rest: &self.rest[..], left: self.left, delta_min: self.delta_min };
         let start_delta = next_offset.saturating_sub(head.base_offset);
-        let mut start = 0;
-        let mut count = 0;
+        let body = self.rest.len();
+        let mut places =
+            Vec::with_capacity(records_max.min(self.left as usize).min(PREALLOCATED_MAX));
         let end = loop {
-            if count == records_max && walk.left > 0 {
+            if places.len() == records_max && walk.left > 0 {
                 break Ok(false);
             }
-            let before = walk.rest.len();
             match walk.next(&head) {
-                Ok(Some(parsed)) if i64::from(parsed.offset_delta) < start_delta => {
-                    start = self.rest.len() - walk.rest.len();
-                }
-                Ok(Some(_)) => count += 1,
+                Ok(Some(parsed)) if i64::from(parsed.offset_delta) < start_delta => {}
+                Ok(Some(parsed)) => places.push(parsed.place(&head, body - walk.rest.len())),
                 Ok(None) => break Ok(true),
-                Err(fault) => {
-                    walk.rest = &self.rest[self.rest.len() - before..];
-                    break Err(fault);
-                }
+                Err(fault) => break Err(fault),
             }
         };
-        let stop = self.rest.len() - walk.rest.len();
+        let stop = body - walk.rest.len();
         (self.left, self.delta_min) = (walk.left, walk.delta_min);
-        let walked =
-            if end == Ok(true) { head.next_offset() } else { head.base_offset + self.delta_min };
+        let walked = match end {
+            Ok(true) => head.next_offset(),
+            _ => head.base_offset + self.delta_min,
+        };
         *next_offset = (*next_offset).max(walked);
-        let run = (count > 0).then(|| Run { head, bytes: self.rest.slice(start..stop), count });
-        self.rest = self.rest.slice(stop..);
+        let passed = self.rest.split_to(stop);
+        let run = (!places.is_empty()).then(|| Run {
+            leader_epoch: head.leader_epoch(),
+            timestamp_type: head.timestamp_type(),
+            body: passed,
+            places,
+        });
         (run, end)
     }
 }
+
+/// The most places that are made room for before their records were seen: the record count in a
+/// header is not believed beyond it. Twice the default `max.poll.records`.
+const PREALLOCATED_MAX: usize = 1_000;

@@ -109,35 +109,142 @@ impl<'a> Header<'a> {
     }
 }
 
+/// What is wrong with a record, small enough for the registers of the inner loop.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Broken {
+    Truncated,
+    VarintTooLong,
+    RecordLength,
+    HeaderLength,
+}
+
+impl From<Broken> for RecordFault {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Truncated => Self::RecordsTruncated,
+            Broken::VarintTooLong => Self::VarintTooLong,
+            Broken::RecordLength => Self::RecordLength,
+            Broken::HeaderLength => Self::HeaderLength,
+        }
+    }
+}
+
 /// A record's fields as they lie in the body.
 pub(super) struct Parsed<'a> {
     timestamp_delta: i64,
     pub(super) offset_delta: i32,
-    pub(super) key: Option<&'a [u8]>,
+    key: Option<&'a [u8]>,
     value: Option<&'a [u8]>,
     headers: Headers<'a>,
+    /// How many bytes of the record follow its key.
+    after_key: usize,
+    /// How many bytes of the record follow its value.
+    after_value: usize,
 }
 
 impl<'a> Parsed<'a> {
     /// The record in the batch that has this header; [`Walk`] has checked that its offset lies in
     /// it. Timestamps wrap as in Kafka's own clients: they decide nothing.
-    #[inline]
     pub(super) fn record(self, head: &Head) -> Record<'a> {
-        let timestamp_type = head.timestamp_type();
-        let timestamp_ms = timestamp(match timestamp_type {
-            TimestampType::CreateTime => head.base_timestamp.wrapping_add(self.timestamp_delta),
-            TimestampType::LogAppendTime => head.max_timestamp,
-        });
         Record {
             offset: offset(head.base_offset + i64::from(self.offset_delta)),
             leader_epoch: head.leader_epoch(),
-            timestamp_ms,
-            timestamp_type,
+            timestamp_ms: timestamp(self.timestamp(head)),
+            timestamp_type: head.timestamp_type(),
             key: self.key,
             value: self.value,
             headers: self.headers,
         }
     }
+
+    #[inline]
+    fn timestamp(&self, head: &Head) -> i64 {
+        match head.timestamp_type() {
+            TimestampType::CreateTime => head.base_timestamp.wrapping_add(self.timestamp_delta),
+            TimestampType::LogAppendTime => head.max_timestamp,
+        }
+    }
+
+    /// Where the record lies in a body of which `end` bytes are up to its end.
+    #[inline]
+    pub(super) fn place(&self, head: &Head, end: usize) -> Place {
+        let headers_start = position(end - self.headers.bytes.len());
+        Place {
+            offset: offset(head.base_offset + i64::from(self.offset_delta)),
+            timestamp: self.timestamp(head),
+            key: Span::of(self.key, end - self.after_key),
+            value: Span::of(self.value, end - self.after_value),
+            headers_start,
+            header_count: self.headers.count,
+        }
+    }
+}
+
+/// Where a checked record lies in its batch's body.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    offset: Offset,
+    /// As on the wire.
+    timestamp: i64,
+    key: Span,
+    value: Span,
+    headers_start: u32,
+    header_count: u32,
+}
+
+impl Place {
+    /// The record in the body that it was found in.
+    #[inline]
+    pub(super) fn record<'a>(
+        &self,
+        body: &'a [u8],
+        leader_epoch: Option<LeaderEpoch>,
+        timestamp_type: TimestampType,
+    ) -> Record<'a> {
+        Record {
+            offset: self.offset,
+            leader_epoch,
+            timestamp_ms: timestamp(self.timestamp),
+            timestamp_type,
+            key: self.key.get(body),
+            value: self.value.get(body),
+            headers: Headers {
+                count: self.header_count,
+                bytes: &body[self.headers_start as usize..],
+            },
+        }
+    }
+}
+
+/// A field in a body, or null.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    start: u32,
+    /// `u32::MAX` for null: more than any field's.
+    length: u32,
+}
+
+impl Span {
+    #[inline]
+    fn of(field: Option<&[u8]>, end: usize) -> Self {
+        match field {
+            Some(field) => {
+                Self { start: position(end - field.len()), length: position(field.len()) }
+            }
+            None => Self { start: 0, length: u32::MAX },
+        }
+    }
+
+    #[inline]
+    fn get(self, body: &[u8]) -> Option<&[u8]> {
+        (self.length != u32::MAX).then(|| &body[self.start as usize..][..self.length as usize])
+    }
+}
+
+/// A position in a body.
+#[inline]
+fn position(at: usize) -> u32 {
+    u32::try_from(at).expect("a body is below 4 GiB: a frame is, and decompression is bounded so")
 }
 
 /// A walk over the records of one batch, which checks each.
@@ -178,25 +285,27 @@ impl<'a> Walk<'a> {
 
 /// Takes one record; whether its headers are well-formed is not looked at.
 #[inline]
-pub(super) fn take<'a>(body: &mut &'a [u8]) -> Result<Parsed<'a>, RecordFault> {
+fn take<'a>(body: &mut &'a [u8]) -> Result<Parsed<'a>, Broken> {
     let length = varint::take_i32(body)?;
-    let length = usize::try_from(length).map_err(|_| RecordFault::RecordLength)?;
+    let length = usize::try_from(length).map_err(|_| Broken::RecordLength)?;
     let Some((mut rest, after)) = body.split_at_checked(length) else {
-        return Err(RecordFault::RecordsTruncated);
+        return Err(Broken::Truncated);
     };
     *body = after;
     let [_attributes, ref after @ ..] = *rest else {
-        return Err(RecordFault::RecordLength);
+        return Err(Broken::RecordLength);
     };
     rest = after;
     let timestamp_delta = varint::take_i64(&mut rest)?;
     let offset_delta = varint::take_i32(&mut rest)?;
     let key = take_field(&mut rest)?;
+    let after_key = rest.len();
     let value = take_field(&mut rest)?;
+    let after_value = rest.len();
     let count = varint::take_i32(&mut rest)?;
-    let count = u32::try_from(count).map_err(|_| RecordFault::HeaderLength)?;
+    let count = u32::try_from(count).map_err(|_| Broken::HeaderLength)?;
     let headers = Headers { count, bytes: rest };
-    Ok(Parsed { timestamp_delta, offset_delta, key, value, headers })
+    Ok(Parsed { timestamp_delta, offset_delta, key, value, headers, after_key, after_value })
 }
 
 /// The wire's -1 is no timestamp.
@@ -206,16 +315,16 @@ pub(super) fn timestamp(value: i64) -> Option<i64> {
 }
 
 /// Walks a record's headers: each whole, and nothing after the last.
-fn check_headers(Headers { count, mut bytes }: Headers<'_>) -> Result<(), RecordFault> {
+fn check_headers(Headers { count, mut bytes }: Headers<'_>) -> Result<(), Broken> {
     for _ in 0..count {
         take_header(&mut bytes)?;
     }
-    if bytes.is_empty() { Ok(()) } else { Err(RecordFault::RecordLength) }
+    if bytes.is_empty() { Ok(()) } else { Err(Broken::RecordLength) }
 }
 
 #[inline]
-fn take_header<'a>(bytes: &mut &'a [u8]) -> Result<Header<'a>, RecordFault> {
-    let key = take_field(bytes)?.ok_or(RecordFault::HeaderLength)?;
+fn take_header<'a>(bytes: &mut &'a [u8]) -> Result<Header<'a>, Broken> {
+    let key = take_field(bytes)?.ok_or(Broken::HeaderLength)?;
     let value = take_field(bytes)?;
     Ok(Header { key, value })
 }
@@ -223,12 +332,12 @@ fn take_header<'a>(bytes: &mut &'a [u8]) -> Result<Header<'a>, RecordFault> {
 /// Takes a length and as many bytes; a negative length is null, as in Kafka's
 /// `DefaultRecord.readFrom`.
 #[inline]
-fn take_field<'a>(bytes: &mut &'a [u8]) -> Result<Option<&'a [u8]>, RecordFault> {
+fn take_field<'a>(bytes: &mut &'a [u8]) -> Result<Option<&'a [u8]>, Broken> {
     let length = varint::take_i32(bytes)?;
     let Ok(length) = usize::try_from(length) else {
         return Ok(None);
     };
-    let (field, rest) = bytes.split_at_checked(length).ok_or(RecordFault::RecordLength)?;
+    let (field, rest) = bytes.split_at_checked(length).ok_or(Broken::RecordLength)?;
     *bytes = rest;
     Ok(Some(field))
 }

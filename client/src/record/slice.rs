@@ -6,12 +6,14 @@ use std::slice;
 use bytes::Bytes;
 use evenkeel_spec::words::{LeaderEpoch, Offset};
 
-use super::batch::{Head, offset};
-use super::read::{self, Record};
+use super::TimestampType;
+use super::batch::offset;
+use super::read::{Place, Record};
 
 /// Consecutive records of one partition, with the buffers they lie in.
 ///
-/// Owns one reference to each batch and nothing for a record; may be sent to another thread and
+/// Owns one reference to each batch's body, and a list of where its records lie (40 bytes a
+/// record), so that reading parses nothing a second time; may be sent to another thread and
 /// kept. Made by [`Chunk::take`](super::Chunk::take).
 #[derive(Clone, Debug)]
 pub struct Slice {
@@ -45,13 +47,13 @@ impl Slice {
     /// detection (KIP-320).
     #[must_use]
     pub fn leader_epoch(&self) -> Option<LeaderEpoch> {
-        self.runs.last().and_then(|run| run.head.leader_epoch())
+        self.runs.last().and_then(|run| run.leader_epoch)
     }
 
     /// The records, in offset order.
     #[must_use]
     pub fn iter(&self) -> SliceIter<'_> {
-        SliceIter { runs: self.runs.iter(), run: None, left: self.len }
+        SliceIter { runs: self.runs.iter(), run: None, places: [].iter(), left: self.len }
     }
 
     pub(super) fn starting_at(next_offset: i64) -> Self {
@@ -59,7 +61,7 @@ impl Slice {
     }
 
     pub(super) fn push(&mut self, run: Run) {
-        self.len += run.count;
+        self.len += run.places.len();
         self.runs.push(run);
     }
 
@@ -81,8 +83,9 @@ impl<'a> IntoIterator for &'a Slice {
 #[derive(Clone, Debug)]
 pub struct SliceIter<'a> {
     runs: slice::Iter<'a, Run>,
-    /// The run that is being read, and its bytes not read yet.
-    run: Option<(&'a Head, &'a [u8])>,
+    /// The run that is being read, and what of it was not read yet.
+    run: Option<&'a Run>,
+    places: slice::Iter<'a, Place>,
     left: usize,
 }
 
@@ -92,15 +95,13 @@ impl<'a> Iterator for SliceIter<'a> {
     #[inline]
     fn next(&mut self) -> Option<Record<'a>> {
         loop {
-            if let Some((head, bytes)) = &mut self.run
-                && !bytes.is_empty()
-            {
+            if let (Some(run), Some(place)) = (self.run, self.places.next()) {
                 self.left -= 1;
-                let parsed = read::take(bytes).expect("a slice's records were walked before");
-                return Some(parsed.record(head));
+                return Some(place.record(&run.body, run.leader_epoch, run.timestamp_type));
             }
             let run = self.runs.next()?;
-            self.run = Some((&run.head, &run.bytes));
+            self.run = Some(run);
+            self.places = run.places.iter();
         }
     }
 
@@ -111,10 +112,11 @@ impl<'a> Iterator for SliceIter<'a> {
 
 impl ExactSizeIterator for SliceIter<'_> {}
 
-/// Consecutive records of one batch: `count` whole ones in `bytes`.
+/// Consecutive records of one batch, by where they lie in its body.
 #[derive(Clone, Debug)]
 pub(super) struct Run {
-    pub(super) head: Head,
-    pub(super) bytes: Bytes,
-    pub(super) count: usize,
+    pub(super) leader_epoch: Option<LeaderEpoch>,
+    pub(super) timestamp_type: TimestampType,
+    pub(super) body: Bytes,
+    pub(super) places: Vec<Place>,
 }

@@ -3,11 +3,11 @@
 //! Decides what an over-long varint is: more than five bytes for 32 bits, more than ten for 64, or
 //! bits that do not fit. As Kafka's `ByteUtils.readVarint` (4.3), a padded but fitting form is legal.
 
-use super::RecordFault;
+use super::read::Broken;
 
 /// Takes a zig-zag 32-bit varint.
 #[inline]
-pub(super) fn take_i32(bytes: &mut &[u8]) -> Result<i32, RecordFault> {
+pub(super) fn take_i32(bytes: &mut &[u8]) -> Result<i32, Broken> {
     let raw = match **bytes {
         [a, ref rest @ ..] if a < 0x80 => {
             *bytes = rest;
@@ -17,14 +17,14 @@ pub(super) fn take_i32(bytes: &mut &[u8]) -> Result<i32, RecordFault> {
             *bytes = rest;
             u32::from(a & 0x7f) | u32::from(b) << 7
         }
-        _ => u32::try_from(take_long(bytes, 5)?).map_err(|_| RecordFault::VarintTooLong)?,
+        _ => u32::try_from(take_long(bytes, 5)?).map_err(|_| Broken::VarintTooLong)?,
     };
     Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
 }
 
 /// Takes a zig-zag 64-bit varint.
 #[inline]
-pub(super) fn take_i64(bytes: &mut &[u8]) -> Result<i64, RecordFault> {
+pub(super) fn take_i64(bytes: &mut &[u8]) -> Result<i64, Broken> {
     let raw = match **bytes {
         [a, ref rest @ ..] if a < 0x80 => {
             *bytes = rest;
@@ -41,12 +41,12 @@ pub(super) fn take_i64(bytes: &mut &[u8]) -> Result<i64, RecordFault> {
 
 /// Takes an unsigned varint of at most `length_max` bytes and 64 bits.
 #[inline(never)]
-fn take_long(bytes: &mut &[u8], length_max: usize) -> Result<u64, RecordFault> {
+fn take_long(bytes: &mut &[u8], length_max: usize) -> Result<u64, Broken> {
     let mut value = 0u64;
     for (index, &byte) in bytes.iter().take(length_max).enumerate() {
         let bits = u64::from(byte & 0x7f);
         if index == 9 && bits > 1 {
-            return Err(RecordFault::VarintTooLong);
+            return Err(Broken::VarintTooLong);
         }
         value |= bits << (7 * index);
         if byte < 0x80 {
@@ -55,9 +55,9 @@ fn take_long(bytes: &mut &[u8], length_max: usize) -> Result<u64, RecordFault> {
         }
     }
     if bytes.len() < length_max {
-        return Err(RecordFault::RecordsTruncated);
+        return Err(Broken::Truncated);
     }
-    Err(RecordFault::VarintTooLong)
+    Err(Broken::VarintTooLong)
 }
 
 /// Appends a zig-zag varint; 32-bit values have the same form.
@@ -96,15 +96,15 @@ mod tests {
     #[test]
     fn over_long_varints_are_refused_and_short_input_is_truncation() {
         let five = [0xff, 0xff, 0xff, 0xff, 0x1f];
-        assert_eq!(take_i32(&mut &five[..]), Err(RecordFault::VarintTooLong));
+        assert_eq!(take_i32(&mut &five[..]), Err(Broken::VarintTooLong));
         let six = [0x80, 0x80, 0x80, 0x80, 0x80, 0x00];
-        assert_eq!(take_i32(&mut &six[..]), Err(RecordFault::VarintTooLong));
+        assert_eq!(take_i32(&mut &six[..]), Err(Broken::VarintTooLong));
         let ten = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02];
-        assert_eq!(take_i64(&mut &ten[..]), Err(RecordFault::VarintTooLong));
+        assert_eq!(take_i64(&mut &ten[..]), Err(Broken::VarintTooLong));
         let eleven = [0x80; 11];
-        assert_eq!(take_i64(&mut &eleven[..]), Err(RecordFault::VarintTooLong));
-        assert_eq!(take_i64(&mut &eleven[..9]), Err(RecordFault::RecordsTruncated));
-        assert_eq!(take_i32(&mut &[][..]), Err(RecordFault::RecordsTruncated));
+        assert_eq!(take_i64(&mut &eleven[..]), Err(Broken::VarintTooLong));
+        assert_eq!(take_i64(&mut &eleven[..9]), Err(Broken::Truncated));
+        assert_eq!(take_i32(&mut &[][..]), Err(Broken::Truncated));
     }
 
     #[test]
