@@ -1,5 +1,6 @@
 //! The shell against a scripted cluster, in virtual time.
 
+mod chaos;
 mod world;
 
 use super::Shell;

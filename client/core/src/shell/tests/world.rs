@@ -296,14 +296,16 @@ impl World {
             Event::Connected(id) => self.shell.handle_connected(now, id),
             Event::Disconnected(id, cause) => self.shell.handle_disconnected(now, id, cause),
             Event::Answer(id, request_id, request) => {
-                if let Some(node) = self.connections.get(&id).copied() {
-                    self.answers.push((self.now, name(&request)));
-                    self.last_answer.insert(id, self.now);
-                    let response = self.respond(node, request);
-                    let throttle_ms = self.throttle_ms;
-                    let answered = Ok(Answered { response, throttle_ms });
-                    self.shell.handle_response(now, id, request_id, answered);
-                }
+                let Some(node) = self.connections.get(&id).copied() else {
+                    // The connection is gone; a timer may be due at the same date.
+                    return self.shell.handle_timeout(now);
+                };
+                self.answers.push((self.now, name(&request)));
+                self.last_answer.insert(id, self.now);
+                let response = self.respond(node, request);
+                let throttle_ms = self.throttle_ms;
+                let answered = Ok(Answered { response, throttle_ms });
+                self.shell.handle_response(now, id, request_id, answered);
             }
         }
     }
@@ -346,7 +348,12 @@ impl World {
                 self.send(connection, request_id, request);
             }
             Output::Deliver(delivery) => self.waiting.push_back(delivery),
-            Output::EndLease(partitions) => self.ended_leases.extend(partitions),
+            Output::EndLease(partitions) => {
+                for delivery in &mut self.waiting {
+                    delivery.parts.retain(|part| !partitions.contains(&part.partition));
+                }
+                self.ended_leases.extend(partitions);
+            }
             Output::PollFailed(fault) => self.faults.push_back(fault),
             Output::Call { incarnation, callback, partitions } => {
                 self.callbacks.push_back((incarnation, callback, partitions));
@@ -414,7 +421,7 @@ impl World {
                 node: self.coordinator,
                 address: address(self.coordinator),
             })),
-            Request::Heartbeat(heartbeat) => Response::Heartbeat(self.heartbeat(node, heartbeat)),
+            Request::Heartbeat(heartbeat) => Response::Heartbeat(self.heartbeat(node, &heartbeat)),
             Request::OffsetCommit { commit, .. } => {
                 let results = commit.offsets.keys().map(|id| (*id, Ok(()))).collect();
                 self.committed.extend(commit.offsets);
@@ -466,7 +473,7 @@ impl World {
     fn heartbeat(
         &mut self,
         node: NodeId,
-        heartbeat: Heartbeat,
+        heartbeat: &Heartbeat,
     ) -> Result<HeartbeatAnswer, ErrorCode> {
         if let Some(error) = self.heartbeat_errors.pop_front() {
             return Err(error);
