@@ -59,6 +59,7 @@ pub(crate) async fn serve<S>(
                 if stream.write_all(&frame).await.is_err() {
                     return;
                 }
+                call.spare = frame;
                 if !mute.is_zero() {
                     tokio::time::sleep(mute).await;
                 }

@@ -42,6 +42,8 @@ pub enum RequestWords {
     OffsetCommit(GroupId, OffsetCommit),
     /// `OffsetFetch` (9), if it asks for one group.
     OffsetFetch(GroupId, OffsetFetch),
+    /// `FindCoordinator` (10), if it asks for one group.
+    FindCoordinator(GroupId),
 }
 
 /// What the broker is about to answer.
@@ -60,6 +62,8 @@ pub enum AnswerWords {
     OffsetCommit(OffsetsCommitted),
     /// `OffsetFetch` (9), if one group was asked for.
     OffsetFetch(OffsetFetched),
+    /// `FindCoordinator` (10), if one group was asked for.
+    FindCoordinator(Result<NodeId, ErrorCode>),
 }
 
 /// What becomes of a request that was read and not processed yet.

@@ -124,25 +124,30 @@ impl Log {
         let per_batch = (FILL_BATCH_BYTES / (value.len() + 16)).max(1) as u64;
         let mut left = count;
         while left > 0 {
-            let mut out = BytesMut::with_capacity(FILL_BATCH_BYTES);
-            let mut made = Vec::new();
-            let mut base = self.end;
-            while left > 0 && out.len() < FILL_CHUNK_BYTES {
-                let records: Vec<_> = (0..per_batch.min(left))
-                    .map(|_| NewRecord { key: None, value: Some(value), timestamp })
-                    .collect();
-                let from = out.len();
-                batch::build(&mut out, base, epoch, &records);
-                let size = records.len() as u64;
-                made.push((from, out.len(), size));
-                base += size;
-                left -= size;
-            }
-            let chunk = out.freeze();
-            for (from, to, size) in made {
-                let count = u32::try_from(size).expect("at most a batch");
-                self.push(chunk.clone(), from, to, count, timestamp);
-            }
+            let size = per_batch.min(left);
+            let record = || NewRecord { key: None, value: Some(value), timestamp };
+            let records: Vec<_> = (0..size).map(|_| record()).collect();
+            let mut batch = BytesMut::new();
+            batch::build(&mut batch, 0, epoch, &records);
+            let batches = (FILL_CHUNK_BYTES / batch.len()).max(1) as u64;
+            let batches = batches.min(left / size);
+            self.push_copies(&mut batch, batches, size, timestamp);
+            left -= batches * size;
+        }
+    }
+
+    /// Appends `copies` of a batch of `count` records in one buffer; only their offsets differ,
+    /// which the CRC does not cover.
+    fn push_copies(&mut self, batch: &mut BytesMut, copies: u64, count: u64, timestamp: i64) {
+        let mut out = BytesMut::new();
+        for copy in 0..copies {
+            batch[..8].copy_from_slice(&(self.end + copy * count).to_be_bytes());
+            out.extend_from_slice(batch);
+        }
+        let chunk = out.freeze();
+        let count = u32::try_from(count).expect("at most a batch");
+        for from in (0..chunk.len()).step_by(batch.len()) {
+            self.push(chunk.clone(), from, from + batch.len(), count, timestamp);
         }
     }
 

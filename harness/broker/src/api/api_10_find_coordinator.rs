@@ -2,6 +2,7 @@
 //! (transactions, share groups) do not exist here.
 
 use super::{Api, Call};
+use crate::hook::{AnswerWords, RequestWords};
 use crate::state::State;
 use crate::wire;
 use evenkeel_spec::words::{ErrorCode, GroupId, NodeId};
@@ -26,16 +27,24 @@ impl Api for FindCoordinator {
         request: FindCoordinatorRequest,
     ) -> Option<FindCoordinatorResponse> {
         let state = call.state();
-        let found = keys(&request, call.version).into_iter().map(|key| {
+        let look_up = |key: &StrBytes| {
             if request.key_type != GROUP {
-                return nobody(key, ErrorCode::InvalidRequest);
+                return Err(ErrorCode::InvalidRequest);
             }
-            match state.coordinator_of(&GroupId::from(key.as_str())) {
-                Some(node) => coordinator(&state, key, node),
-                None => nobody(key, ErrorCode::CoordinatorNotAvailable),
-            }
+            let node = state.coordinator_of(&GroupId::from(key.as_str()));
+            node.ok_or(ErrorCode::CoordinatorNotAvailable)
+        };
+        let keys = keys(&request, call.version);
+        let found: Vec<_> = keys.iter().map(look_up).collect();
+        let coordinators = keys.into_iter().zip(&found).map(|(key, found)| match *found {
+            Ok(node) => coordinator(&state, key, node),
+            Err(error) => nobody(key, error),
         });
-        Some(shape(found.collect(), call.version))
+        let response = shape(coordinators.collect(), call.version);
+        if let (&[found], GROUP) = (&found[..], request.key_type) {
+            call.answered = Some(AnswerWords::FindCoordinator(found));
+        }
+        Some(response)
     }
 
     fn refuse(
@@ -49,6 +58,17 @@ impl Api for FindCoordinator {
 
     fn throttle(response: &mut FindCoordinatorResponse, throttle_time_ms: i32) {
         response.throttle_time_ms = throttle_time_ms;
+    }
+
+    fn words(call: &Call<'_>, request: &FindCoordinatorRequest) -> Option<RequestWords> {
+        let keys = keys(request, call.version);
+        let [key] = &keys[..] else { return None };
+        let is_group = request.key_type == GROUP;
+        is_group.then(|| RequestWords::FindCoordinator(GroupId::from(key.as_str())))
+    }
+
+    fn refusal_words(error: ErrorCode) -> Option<AnswerWords> {
+        Some(AnswerWords::FindCoordinator(Err(error)))
     }
 }
 

@@ -43,9 +43,9 @@ impl Api for ApiVersions {
 }
 
 /// The answer to a version that is not served.
-pub(super) fn unsupported(call: &Call<'_>) -> Result<BytesMut, Refusal> {
+pub(super) fn unsupported(call: &mut Call<'_>) -> Result<BytesMut, Refusal> {
     let response = listed().with_error_code(ErrorCode::UnsupportedVersion.number());
-    encode(&response, call.correlation_id, 0)
+    encode(call, &response, 0)
 }
 
 fn listed() -> ApiVersionsResponse {

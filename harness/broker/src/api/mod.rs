@@ -58,6 +58,8 @@ pub(crate) struct Call<'a> {
     pub(crate) client_host: String,
     /// What the handler answered, in the protocol's words.
     pub(crate) answered: Option<AnswerWords>,
+    /// The last answer's buffer, to be used again.
+    pub(crate) spare: BytesMut,
 }
 
 impl<'a> Call<'a> {
@@ -76,6 +78,7 @@ impl<'a> Call<'a> {
             client_id: StrBytes::default(),
             client_host,
             answered: None,
+            spare: BytesMut::new(),
         }
     }
 
@@ -244,7 +247,7 @@ fn see<A: Api>(call: &Call<'_>, request: &A::Request) -> Request {
 }
 
 fn finish<A: Api>(
-    call: &Call<'_>,
+    call: &mut Call<'_>,
     response: Option<A::Response>,
     throttle: Duration,
 ) -> Result<Outcome, Refusal> {
@@ -252,22 +255,24 @@ fn finish<A: Api>(
     if !throttle.is_zero() {
         A::throttle(&mut response, i32::try_from(throttle.as_millis()).unwrap_or(i32::MAX));
     }
-    let frame = encode(&response, call.correlation_id, call.version)?;
+    let frame = encode(call, &response, call.version)?;
     Ok(Outcome::Answer(frame, throttle))
 }
 
 /// The frame of an answer: length, header, body.
 fn encode<R: Encodable + HeaderVersion>(
+    call: &mut Call<'_>,
     response: &R,
-    correlation_id: i32,
     version: i16,
 ) -> Result<BytesMut, Refusal> {
-    let header = ResponseHeader::default().with_correlation_id(correlation_id);
+    let header = ResponseHeader::default().with_correlation_id(call.correlation_id);
     let header_version = R::header_version(version);
     let header_size = header.compute_size(header_version).map_err(|_| Refusal::Unencodable)?;
     let size = header_size + response.compute_size(version).map_err(|_| Refusal::Unencodable)?;
     let length = i32::try_from(size).map_err(|_| Refusal::Unencodable)?;
-    let mut frame = BytesMut::with_capacity(4 + size);
+    let mut frame = std::mem::take(&mut call.spare);
+    frame.clear();
+    frame.reserve(4 + size);
     frame.put_i32(length);
     header.encode(&mut frame, header_version).map_err(|_| Refusal::Unencodable)?;
     response.encode(&mut frame, version).map_err(|_| Refusal::Unencodable)?;

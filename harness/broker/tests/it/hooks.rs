@@ -1,12 +1,12 @@
 //! Hooks: each decision about a request or an answer does what it says.
 
-use crate::groups::{cluster, commit, join, stay};
+use crate::groups::{cluster, commit, join, stay, text};
 use crate::peer::{Fetch, in_memory, produce_request, records};
 use evenkeel_broker::{
     After, Answer, AnswerWords, Before, Cluster, Gate, Interceptor, Request, RequestWords,
 };
-use evenkeel_spec::words::{ErrorCode, HeartbeatEpoch};
-use kafka_protocol::messages::{ApiVersionsRequest, MetadataRequest};
+use evenkeel_spec::words::{ErrorCode, HeartbeatEpoch, NodeId};
+use kafka_protocol::messages::{ApiVersionsRequest, FindCoordinatorRequest, MetadataRequest};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -154,8 +154,12 @@ async fn hooks_see_group_requests_and_answers_in_the_protocols_words() {
     let epoch = peer.ask(1, &join("a")).await.member_epoch;
     peer.ask(9, &commit("a", epoch, 0, 3)).await;
     peer.ask(9, &MetadataRequest::default()).await;
+    let asked = FindCoordinatorRequest::default().with_coordinator_keys(vec![text("g")]);
+    peer.ask(6, &asked).await;
     let seen = witness.seen.lock().unwrap();
-    assert_eq!(seen.len(), 2, "metadata has no words");
+    assert_eq!(seen.len(), 3, "metadata has no words");
+    let found = AnswerWords::FindCoordinator(Ok(NodeId(1)));
+    assert_eq!(seen[2], (RequestWords::FindCoordinator("g".into()), found));
     let member = cluster.member_id("g", "a").expect("it joined");
     let (RequestWords::Heartbeat(group, asked), AnswerWords::Heartbeat(Ok(told))) = &seen[0] else {
         panic!("{:?}", seen[0]);
