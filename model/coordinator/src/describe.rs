@@ -104,7 +104,7 @@ impl Group {
             epoch: self.epoch,
             assignment_epoch: self.assignment_epoch,
             members: members.collect(),
-            offsets: self.offsets.clone(),
+            offsets: (*self.offsets).clone(),
         }
     }
 

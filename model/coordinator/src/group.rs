@@ -10,7 +10,8 @@ use evenkeel_spec::words::{
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// One consumer group. The default is a group that does not exist.
+/// One consumer group. The default is a group that does not exist. Cheap to clone: what it holds is
+/// shared until it changes.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Group {
     /// The group epoch; `None`: there is no consumer group. Offsets may exist all the same.
@@ -19,9 +20,9 @@ pub struct Group {
     pub(crate) topics: Arc<Topics>,
     /// The epoch of the target; `None`: there never was one.
     pub(crate) assignment_epoch: Option<Epoch>,
-    pub(crate) members: BTreeMap<MemberId, Member>,
-    pub(crate) target: BTreeMap<MemberId, Arc<Partitions>>,
-    pub(crate) offsets: BTreeMap<TopicIdPartition, Committed>,
+    pub(crate) members: Arc<BTreeMap<MemberId, Member>>,
+    pub(crate) target: Arc<BTreeMap<MemberId, Arc<Partitions>>>,
+    pub(crate) offsets: Arc<BTreeMap<TopicIdPartition, Committed>>,
     /// Memory only: no topic has changed since the subscribed topics were compared.
     pub(crate) topics_compared: bool,
     /// Memory only: the assignment interval runs, if there is one.
@@ -85,7 +86,7 @@ impl Group {
             }
             Record::Member(id, metadata) => self.member_mut(*id).metadata = metadata.clone(),
             Record::MemberRemoved(id) => {
-                self.members.remove(id);
+                Arc::make_mut(&mut self.members).remove(id);
             }
             Record::TargetEpoch(epoch) => {
                 self.assignment_epoch = Some(*epoch);
@@ -93,22 +94,22 @@ impl Group {
             }
             Record::TargetEpochRemoved => self.assignment_epoch = None,
             Record::Target(id, partitions) => {
-                self.target.insert(*id, partitions.clone());
+                Arc::make_mut(&mut self.target).insert(*id, partitions.clone());
             }
             Record::TargetRemoved(id) => {
-                self.target.remove(id);
+                Arc::make_mut(&mut self.target).remove(id);
             }
             Record::Current(id, current) => self.member_mut(*id).current = Some(current.clone()),
             Record::CurrentRemoved(id) => {
-                if let Some(member) = self.members.get_mut(id) {
+                if let Some(member) = Arc::make_mut(&mut self.members).get_mut(id) {
                     member.current = None;
                 }
             }
             Record::Offset(at, committed) => {
-                self.offsets.insert(*at, committed.clone());
+                Arc::make_mut(&mut self.offsets).insert(*at, committed.clone());
             }
             Record::OffsetRemoved(at) => {
-                self.offsets.remove(at);
+                Arc::make_mut(&mut self.offsets).remove(at);
             }
         }
     }
@@ -125,7 +126,7 @@ impl Group {
             self.forget_pending_revocations();
         }
         let mut orders = Vec::new();
-        for (&id, member) in &self.members {
+        for (&id, member) in self.members.iter() {
             orders.push(Order::Arm(Timer::Session(id), config.session_timeout_ms));
             let is_revoking = member
                 .current
@@ -158,7 +159,7 @@ impl Group {
     pub fn visit_epochs(&mut self, f: &mut impl FnMut(&mut Epoch)) {
         self.epoch.iter_mut().for_each(&mut *f);
         self.assignment_epoch.iter_mut().for_each(&mut *f);
-        for member in self.members.values_mut() {
+        for member in Arc::make_mut(&mut self.members).values_mut() {
             let Some(current) = &mut member.current else { continue };
             let current = Arc::make_mut(current);
             f(&mut current.epoch);
@@ -190,10 +191,10 @@ impl Group {
     /// When two members get the same id.
     pub fn rename_members(&mut self, mut f: impl FnMut(MemberId) -> MemberId) {
         let count = self.members.len();
-        self.members =
-            std::mem::take(&mut self.members).into_iter().map(|(id, m)| (f(id), m)).collect();
-        self.target =
-            std::mem::take(&mut self.target).into_iter().map(|(id, t)| (f(id), t)).collect();
+        let members = self.members.iter().map(|(id, member)| (f(*id), member.clone()));
+        self.members = Arc::new(members.collect());
+        let target = self.target.iter().map(|(id, target)| (f(*id), target.clone()));
+        self.target = Arc::new(target.collect());
         assert_eq!(self.members.len(), count, "a renaming keeps members apart");
     }
 
@@ -227,7 +228,7 @@ impl Group {
 
     fn member_mut(&mut self, id: MemberId) -> &mut Member {
         self.epoch.get_or_insert(FIRST_EPOCH);
-        self.members.entry(id).or_default()
+        Arc::make_mut(&mut self.members).entry(id).or_default()
     }
 
     fn forget_memory(&mut self) {
@@ -241,7 +242,7 @@ impl Group {
 
     /// A seeded fault of [`Group::loaded`].
     fn forget_pending_revocations(&mut self) {
-        for member in self.members.values_mut() {
+        for member in Arc::make_mut(&mut self.members).values_mut() {
             let Some(current) = &mut member.current else { continue };
             if !current.pending_revocation.is_empty() {
                 Arc::make_mut(current).pending_revocation.clear();
