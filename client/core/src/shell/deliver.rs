@@ -5,6 +5,7 @@ use crate::fetch::Harvest;
 use crate::position::Position;
 use crate::{Chunk, Delivery, Output, Part, PollFault};
 use evenkeel_spec::words::{Committed, TopicIdPartition};
+use std::collections::BTreeMap;
 
 impl<C: Chunk> Shell<C> {
     /// Ends the poll with what there is, if it is open and everything before it was taken.
@@ -44,7 +45,11 @@ impl<C: Chunk> Shell<C> {
         let application = &mut self.application;
         application.delivered += 1;
         application.fault_first = true;
-        let returned = std::mem::take(&mut application.skipped);
+        // What was withheld meanwhile must not count as given to the application just now.
+        let (returned, kept): (BTreeMap<_, _>, _) = std::mem::take(&mut application.skipped)
+            .into_iter()
+            .partition(|(id, _)| self.positions.may_read(*id));
+        application.skipped = kept;
         application.untaken.extend(returned.clone());
         let parts = parts.into_iter().map(|(id, taken)| Part {
             partition: self.metadata.by_name(id),
