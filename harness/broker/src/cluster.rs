@@ -48,7 +48,11 @@ struct Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.shared.tasks().abort_all();
+        // A connection that begins meanwhile sees that its node is dead, or its entry is taken here.
+        self.shared.state().nodes.values_mut().for_each(|node| node.alive = false);
+        // Not under the lock: a task that ends takes it to sign off.
+        let tasks = std::mem::take(&mut *self.shared.tasks());
+        tasks.abort_all();
     }
 }
 
@@ -68,22 +72,31 @@ pub(crate) struct Shared {
 /// The tasks that serve, so that they can be ended.
 #[derive(Default)]
 struct Tasks {
-    connections: BTreeMap<ConnectionId, (NodeId, JoinHandle<()>)>,
+    /// Without a task while it is being spawned.
+    connections: BTreeMap<ConnectionId, (NodeId, Option<JoinHandle<()>>)>,
     listeners: BTreeMap<NodeId, (SocketAddr, Option<JoinHandle<()>>)>,
     timers: Option<JoinHandle<()>>,
 }
 
 impl Tasks {
-    fn abort_all(&mut self) {
-        for (_, task) in self.connections.values() {
+    fn abort_all(self) {
+        let connections = self.connections.into_values().filter_map(|(_, task)| task);
+        let listeners = self.listeners.into_values().filter_map(|(_, task)| task);
+        for task in connections.chain(listeners).chain(self.timers) {
             task.abort();
         }
-        for task in self.listeners.values().filter_map(|(_, task)| task.as_ref()) {
-            task.abort();
-        }
-        if let Some(task) = &self.timers {
-            task.abort();
-        }
+    }
+}
+
+/// Signs a connection off when its task ends, however it ends.
+struct Served {
+    shared: Arc<Shared>,
+    id: ConnectionId,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.shared.tasks().connections.remove(&self.id);
     }
 }
 
@@ -245,7 +258,8 @@ impl Cluster {
             }
             let here = tasks.connections.iter().filter(|(_, (on, _))| *on == node);
             let ids: Vec<ConnectionId> = here.map(|(&id, _)| id).collect();
-            ending.extend(ids.iter().filter_map(|id| tasks.connections.remove(id)).map(|(_, t)| t));
+            let served = ids.iter().filter_map(|id| tasks.connections.remove(id));
+            ending.extend(served.filter_map(|(_, task)| task));
         }
         for task in ending {
             task.abort();
@@ -256,7 +270,7 @@ impl Cluster {
     /// Ends one connection. Returns when it is gone.
     pub(crate) async fn end_connection(&self, id: ConnectionId) {
         let task = self.shared().tasks().connections.remove(&id);
-        if let Some((_, task)) = task {
+        if let Some((_, Some(task))) = task {
             task.abort();
             let _ = task.await; // only that it ended matters
         }
@@ -325,7 +339,7 @@ impl Shared {
 
     /// The connections open at present, with their nodes.
     pub(crate) fn connections(&self) -> Vec<(ConnectionId, NodeId)> {
-        self.tasks().connections.iter().map(|(&id, &(node, _))| (id, node)).collect()
+        self.tasks().connections.iter().map(|(&id, (node, _))| (id, *node)).collect()
     }
 
     fn spawn_connection<S>(self: &Arc<Self>, node: NodeId, stream: S, host: String)
@@ -337,16 +351,30 @@ impl Shared {
             state.counts.connections += 1;
             ConnectionId(state.counts.connections)
         };
-        let shared = Arc::clone(self);
-        let mut tasks = self.tasks();
-        if tasks.timers.is_none() && !self.manual_timers {
-            tasks.timers = Some(tokio::spawn(run_timers(Arc::clone(self))));
+        self.tasks().connections.insert(id, (node, None));
+        let served = Served { shared: Arc::clone(self), id };
+        // After the entry above: whoever kills the node sees that one, or is seen here.
+        if !self.state().nodes.get(&node).is_some_and(|node| node.alive) {
+            return;
         }
         let task = tokio::spawn(async move {
-            connection::serve(Arc::clone(&shared), node, id, host, stream).await;
-            shared.tasks().connections.remove(&id);
+            connection::serve(Arc::clone(&served.shared), node, id, host, stream).await;
         });
-        tasks.connections.insert(id, (node, task));
+        self.ensure_timers();
+        match self.tasks().connections.get_mut(&id) {
+            Some((_, entry)) => *entry = Some(task),
+            None => task.abort(), // killed meanwhile, or at its end already
+        }
+    }
+
+    fn ensure_timers(self: &Arc<Self>) {
+        if self.manual_timers || self.tasks().timers.is_some() {
+            return;
+        }
+        let task = tokio::spawn(run_timers(Arc::clone(self)));
+        if let Some(earlier) = self.tasks().timers.replace(task) {
+            earlier.abort(); // two connections began at once
+        }
     }
 
     fn tasks(&self) -> MutexGuard<'_, Tasks> {

@@ -7,6 +7,16 @@
 //! One mutex owns the state and every request is processed under it without waiting, so that in one
 //! current-thread runtime under paused time a run is the same each time.
 //!
+//! What it does not have, each refused in its own way: classic groups (`JoinGroup` and its kin are
+//! not advertised), static members and subscription by regular expression (`INVALID_REQUEST`),
+//! transactions (`TRANSACTIONAL_ID_AUTHORIZATION_FAILED`), fetch sessions (every answer is
+//! sessionless), authentication and TLS. Replicas share one log, so nothing is ever under-replicated
+//! and every `acks` but 0 means the same.
+//!
+//! It is for tests and trusts its peers so far: a frame is bounded before it is read, but an array's
+//! count inside of a frame is allocated by kafka-protocol 0.18 as it stands, so a hostile peer can
+//! end the process.
+//!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use evenkeel_broker::Cluster;

@@ -175,6 +175,24 @@ async fn hooks_see_group_requests_and_answers_in_the_protocols_words() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_is_listed_while_it_is_open_and_can_be_ended() {
+    let cluster = cluster(2);
+    let (mut first, mut second) = (in_memory(&cluster, 1), in_memory(&cluster, 2));
+    for peer in [&mut first, &mut second] {
+        peer.ask(4, &ApiVersionsRequest::default()).await;
+    }
+    let open = cluster.connections();
+    assert_eq!(open.iter().map(|(_, node)| node.0).collect::<Vec<_>>(), [1, 2]);
+    cluster.disconnect(open[0].0).await;
+    assert!(first.is_closed().await);
+    assert_eq!(cluster.connections(), open[1..]);
+    drop(second);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert!(cluster.connections().is_empty());
+    assert_eq!(cluster.connections_ever(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn dropping_the_last_handle_ends_every_connection() {
     let cluster = cluster(1);
     let mut peer = in_memory(&cluster, 1);
