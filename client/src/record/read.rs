@@ -166,11 +166,12 @@ impl<'a> Parsed<'a> {
     }
 
     /// Where the record lies in a body of which `end` bytes are up to its end.
-    #[inline]
+    #[inline(always)]
     pub(super) fn place(&self, head: &Head, end: usize) -> Place {
         let headers_start = position(end - self.headers.bytes.len());
         Place {
-            offset: offset(head.base_offset + i64::from(self.offset_delta)),
+            // Not negative: `Head` checked the base, `Walk` the delta.
+            offset: Offset((head.base_offset + i64::from(self.offset_delta)).cast_unsigned()),
             timestamp: self.timestamp(head),
             key: Span::of(self.key, end - self.after_key),
             value: Span::of(self.value, end - self.after_value),
@@ -241,10 +242,12 @@ impl Span {
     }
 }
 
-/// A position in a body.
+/// A position in a body, which is below 4 GiB: a frame is, and decompression is bounded so.
+#[expect(clippy::cast_possible_truncation, reason = "`Chunk` bounds bodies; see above")]
 #[inline]
 fn position(at: usize) -> u32 {
-    u32::try_from(at).expect("a body is below 4 GiB: a frame is, and decompression is bounded so")
+    debug_assert!(u32::try_from(at).is_ok());
+    at as u32
 }
 
 /// A walk over the records of one batch, which checks each.
@@ -262,7 +265,7 @@ pub(super) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// The next record, or `None` at the batch's end, where no bytes may be left.
-    #[inline]
+    #[inline(always)]
     pub(super) fn next(&mut self, head: &Head) -> Result<Option<Parsed<'a>>, RecordFault> {
         if self.left == 0 {
             let bytes = self.rest.len();
@@ -284,7 +287,7 @@ impl<'a> Walk<'a> {
 }
 
 /// Takes one record; whether its headers are well-formed is not looked at.
-#[inline]
+#[inline(always)]
 fn take<'a>(body: &mut &'a [u8]) -> Result<Parsed<'a>, Broken> {
     let length = varint::take_i32(body)?;
     let length = usize::try_from(length).map_err(|_| Broken::RecordLength)?;
@@ -331,7 +334,7 @@ fn take_header<'a>(bytes: &mut &'a [u8]) -> Result<Header<'a>, Broken> {
 
 /// Takes a length and as many bytes; a negative length is null, as in Kafka's
 /// `DefaultRecord.readFrom`.
-#[inline]
+#[inline(always)]
 fn take_field<'a>(bytes: &mut &'a [u8]) -> Result<Option<&'a [u8]>, Broken> {
     let length = varint::take_i32(bytes)?;
     let Ok(length) = usize::try_from(length) else {

@@ -1,12 +1,13 @@
 //! Kafka's zig-zag varints, read from the front of a slice.
 //!
+//! Inlined by force, for it is the parser's inner loop: one to three bytes are read in line.
 //! Decides what an over-long varint is: more than five bytes for 32 bits, more than ten for 64, or
 //! bits that do not fit. As Kafka's `ByteUtils.readVarint` (4.3), a padded but fitting form is legal.
 
 use super::read::Broken;
 
 /// Takes a zig-zag 32-bit varint.
-#[inline]
+#[inline(always)]
 pub(super) fn take_i32(bytes: &mut &[u8]) -> Result<i32, Broken> {
     let raw = match **bytes {
         [a, ref rest @ ..] if a < 0x80 => {
@@ -17,13 +18,21 @@ pub(super) fn take_i32(bytes: &mut &[u8]) -> Result<i32, Broken> {
             *bytes = rest;
             u32::from(a & 0x7f) | u32::from(b) << 7
         }
-        _ => u32::try_from(take_long(bytes, 5)?).map_err(|_| Broken::VarintTooLong)?,
+        [a, b, c, ref rest @ ..] if c < 0x80 => {
+            *bytes = rest;
+            u32::from(a & 0x7f) | u32::from(b & 0x7f) << 7 | u32::from(c) << 14
+        }
+        _ => {
+            let (raw, rest) = split_long(bytes, 5)?;
+            *bytes = rest;
+            u32::try_from(raw).map_err(|_| Broken::VarintTooLong)?
+        }
     };
     Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
 }
 
 /// Takes a zig-zag 64-bit varint.
-#[inline]
+#[inline(always)]
 pub(super) fn take_i64(bytes: &mut &[u8]) -> Result<i64, Broken> {
     let raw = match **bytes {
         [a, ref rest @ ..] if a < 0x80 => {
@@ -34,14 +43,23 @@ pub(super) fn take_i64(bytes: &mut &[u8]) -> Result<i64, Broken> {
             *bytes = rest;
             u64::from(a & 0x7f) | u64::from(b) << 7
         }
-        _ => take_long(bytes, 10)?,
+        [a, b, c, ref rest @ ..] if c < 0x80 => {
+            *bytes = rest;
+            u64::from(a & 0x7f) | u64::from(b & 0x7f) << 7 | u64::from(c) << 14
+        }
+        _ => {
+            let (raw, rest) = split_long(bytes, 10)?;
+            *bytes = rest;
+            raw
+        }
     };
     Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
 }
 
-/// Takes an unsigned varint of at most `length_max` bytes and 64 bits.
+/// Splits off an unsigned varint of at most `length_max` bytes and 64 bits. By value, so that the
+/// caller's slice stays in registers.
 #[inline(never)]
-fn take_long(bytes: &mut &[u8], length_max: usize) -> Result<u64, Broken> {
+fn split_long(bytes: &[u8], length_max: usize) -> Result<(u64, &[u8]), Broken> {
     let mut value = 0u64;
     for (index, &byte) in bytes.iter().take(length_max).enumerate() {
         let bits = u64::from(byte & 0x7f);
@@ -50,8 +68,7 @@ fn take_long(bytes: &mut &[u8], length_max: usize) -> Result<u64, Broken> {
         }
         value |= bits << (7 * index);
         if byte < 0x80 {
-            *bytes = &bytes[index + 1..];
-            return Ok(value);
+            return Ok((value, &bytes[index + 1..]));
         }
     }
     if bytes.len() < length_max {
