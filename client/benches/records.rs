@@ -26,7 +26,7 @@ fn records(criterion: &mut Criterion) {
         assert_eq!(kafka_protocol(&batch), expected);
         let id = |function: &str| BenchmarkId::from_parameter(function);
         group.bench_function(id("crc"), |b| {
-            b.iter(|| crc_fast::crc32_iscsi(black_box(&batch[21..])))
+            b.iter(|| crc_fast::crc32_iscsi(black_box(&batch[21..])));
         });
         group.bench_function(id("yardstick"), |b| b.iter(|| yardstick(black_box(&batch))));
         group.bench_function(id("chunk"), |b| b.iter(|| chunk(black_box(&batch))));
@@ -71,7 +71,7 @@ fn yardstick(batch: &[u8]) -> Found {
     let mut rest = &batch[61..];
     let mut found = (0, 0, 0);
     for _ in 0..count {
-        let length = varint(&mut rest).cast_unsigned() as usize;
+        let length = usize::try_from(varint(&mut rest)).expect("a length");
         let (mut record, after) = rest.split_at(length);
         rest = after;
         record = &record[1..];

@@ -2,7 +2,8 @@
 //!
 //! Inlined by force, for it is the parser's inner loop: one to three bytes are read in line.
 //! Decides what an over-long varint is: more than five bytes for 32 bits, more than ten for 64, or
-//! bits that do not fit. As Kafka's `ByteUtils.readVarint` (4.3), a padded but fitting form is legal.
+//! bits that do not fit. As in Kafka's `ByteUtils.readVarint` (4.3), a padded form that fits is
+//! legal.
 
 use super::read::Broken;
 
