@@ -2,9 +2,10 @@
 
 mod client_support;
 
-use client_support::{Read, SECOND, append_numbered, member, read};
+use client_support::{Read, SECOND, append_numbered, committed, member, read};
 use evenkeel::{
-    Address, Connecting, Connector, Consumer, PollError, Stream, SubscribeError, TopicPartition,
+    Address, Connecting, Connector, Consumer, Offset, PollError, Stream, SubscribeError,
+    TopicPartition,
 };
 use evenkeel_broker::Cluster;
 use evenkeel_spec::words::NodeId;
@@ -107,6 +108,7 @@ async fn an_outage_later_on_is_no_error_and_loses_nothing() {
     read(&mut consumer, &mut got, 1_200).await;
     assert!(got.is_exactly(3, 400), "{} records", got.count());
     assert!(consumer.close(5 * SECOND).await.left);
+    assert_eq!(committed(&cluster, "g", "t", 2), Some(Offset(400)));
 }
 
 #[tokio::test(start_paused = true)]

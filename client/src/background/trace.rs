@@ -72,7 +72,10 @@ pub(crate) struct Said<'a>(pub(crate) &'a Cause);
 impl fmt::Display for Said<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Cause::Resolve(said) | Cause::Connect(said) | Cause::Io(said) => f.write_str(said),
+            Cause::Resolve(said)
+            | Cause::Connect(said)
+            | Cause::Io(said)
+            | Cause::Misbehaved(Misbehaved::Malformed(said)) => f.write_str(said),
             Cause::Closed => {
                 f.write_str("the peer closed the connection; is this a Kafka listener?")
             }
@@ -80,7 +83,6 @@ impl fmt::Display for Said<'_> {
             Cause::Misbehaved(Misbehaved::WrongKind) => {
                 f.write_str("an answer to another kind of request")
             }
-            Cause::Misbehaved(Misbehaved::Malformed(said)) => f.write_str(said),
             Cause::SetupTimedOut => {
                 f.write_str("no connection within socket.connection.setup.timeout.ms")
             }

@@ -16,7 +16,7 @@ use crate::records::Records;
 use crate::stream::RecordStream;
 use attend::Attendance;
 pub(crate) use attend::News;
-use evenkeel_core::{CallFault, Command};
+use evenkeel_core::{Answer, CallFault, Command};
 use evenkeel_spec::words::{Committed, Epoch, GroupId, Offset, TopicName, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, poll_fn};
@@ -160,7 +160,9 @@ impl Consumer {
         })
         .await;
         self.attend_what_came();
-        answer.map_err(SubscribeError::from)?;
+        if answer? == (Answer::Left { confirmed: false }) {
+            return Err(SubscribeError::LeaveUnconfirmed);
+        }
         failed.map_or(Ok(()), Err)
     }
 

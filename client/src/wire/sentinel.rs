@@ -82,10 +82,10 @@ pub(super) fn wire_topic(name: &TopicName) -> kafka_protocol::messages::TopicNam
 
 /// Groups what a request says of single partitions by topic, for APIs that go by name. The shell
 /// names every topic that it mentions.
-pub(super) fn by_topic<'a, T>(
+pub(super) fn by_topic<T>(
     partitions: impl Iterator<Item = (TopicId, T)>,
-    names: &'a TopicNames,
-) -> BTreeMap<&'a TopicName, Vec<T>> {
+    names: &TopicNames,
+) -> BTreeMap<&TopicName, Vec<T>> {
     let mut topics: BTreeMap<&TopicName, Vec<T>> = BTreeMap::new();
     for (id, partition) in partitions {
         let name = names.get(&id).expect("a request names every topic that it mentions");

@@ -17,6 +17,7 @@ use std::fmt;
 
 /// An API that the client uses.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[expect(clippy::enum_variant_names, reason = "ApiVersions is Kafka's name")]
 pub(crate) enum Api {
     Fetch,
     ListOffsets,
