@@ -1,5 +1,6 @@
 //! The broker, seen by kafka-protocol's client side.
 
+mod admin;
 mod data;
 mod groups;
 mod hooks;
