@@ -125,6 +125,22 @@ impl Commit {
             || self.in_flight.as_ref().is_some_and(|flight| flight.entries.iter().any(touches))
     }
 
+    /// Brings what waits by interval up to date, and forgets it where the coordinator has accepted
+    /// as much meanwhile: an empty commit is none (KAFKA-16203).
+    pub fn refresh(&mut self, mutant: Option<Mutant>) {
+        if Mutant::RetryLowers.is(mutant) || Mutant::CommitUnreleased.is(mutant) {
+            return;
+        }
+        let mut pending = std::mem::take(&mut self.pending);
+        for entry in pending.iter_mut().filter(|entry| entry.purpose == Purpose::Released) {
+            let chosen = entry.offsets.keys().copied().collect();
+            entry.offsets = self.uncommitted(Some(&chosen));
+        }
+        let keeps_empty = Mutant::EmptyCommitBlocks.is(mutant);
+        pending.retain(|entry| keeps_empty || !entry.offsets.is_empty());
+        self.pending = pending;
+    }
+
     /// Whether something waits to be sent and nothing forbids it.
     #[must_use]
     pub fn is_sendable(&self, mutant: Option<Mutant>) -> bool {
@@ -132,7 +148,8 @@ impl Commit {
         free && !self.backing_off && !self.pending.is_empty()
     }
 
-    /// Puts everything that waits into one request, later entries over earlier ones [O4].
+    /// Puts everything that waits into one request [O4]: the application's word over what is merely
+    /// released, later words over earlier ones [O9].
     pub fn send(
         &mut self,
         incarnation: Incarnation,
@@ -141,12 +158,8 @@ impl Commit {
     ) -> Offsets {
         assert!(self.is_sendable(mutant), "a commit is sent when nothing forbids it");
         let mut entries = std::mem::take(&mut self.pending);
-        if !Mutant::RetryLowers.is(mutant) && !Mutant::CommitUnreleased.is(mutant) {
-            for entry in entries.iter_mut().filter(|e| e.purpose == Purpose::Released) {
-                let newest = self.progress.iter().filter(|(p, _)| entry.offsets.contains_key(p));
-                entry.offsets =
-                    newest.filter_map(|(&p, at)| Some((p, at.released.clone()?))).collect();
-            }
+        if !Mutant::IntervalOverUser.is(mutant) {
+            entries.sort_by_key(|entry| entry.purpose != Purpose::Released);
         }
         let offsets = entries.iter().flat_map(|e| e.offsets.clone()).collect();
         self.in_flight = Some(Flight { incarnation, epoch, entries });
@@ -249,7 +262,10 @@ impl Commit {
     }
 
     fn uncommitted(&self, partitions: Option<&Partitions>) -> Offsets {
-        let due = |at: &Progress| at.released.clone().filter(|_| at.released != at.accepted);
+        let newest = |at: &Option<Committed>| at.as_ref().map(|committed| committed.offset);
+        let due = |at: &Progress| {
+            at.released.clone().filter(|_| newest(&at.released) > newest(&at.accepted))
+        };
         self.progress
             .iter()
             .filter(|(p, _)| partitions.is_none_or(|chosen| chosen.contains(p)))

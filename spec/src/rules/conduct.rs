@@ -110,8 +110,12 @@ pub enum Event<'a> {
     HeartbeatOver(Said),
     /// A leave is over.
     LeaveOver(Said),
+    /// The time to leave is over: nobody tries any more.
+    LeaveTimeUp,
     /// The application's own commit, of everything that was returned.
     CommitAsked,
+    /// The application's own commit has failed, and it was told.
+    CommitFailed,
     /// A commit goes out in the name of this member epoch.
     CommitSent(&'a BTreeMap<TopicIdPartition, Committed>, Epoch),
     /// A commit is over; the partitions that were accepted.
@@ -178,6 +182,12 @@ impl Conduct {
         self.leaves > 0
     }
 
+    /// The same consumer after its process died: its application holds nothing any more.
+    #[must_use]
+    pub fn crashed(&self) -> Self {
+        Self { id: self.id, ..Self::default() }
+    }
+
     /// Takes note of an event.
     ///
     /// # Errors
@@ -214,9 +224,17 @@ impl Conduct {
                 self.leaves -= 1;
                 Ok(())
             }
+            Event::LeaveTimeUp => {
+                self.known = false;
+                Ok(())
+            }
             Event::CommitAsked => {
                 self.done.extend(self.at_work.clone());
                 self.asked.clone_from(&self.done);
+                Ok(())
+            }
+            Event::CommitFailed => {
+                self.asked.clear();
                 Ok(())
             }
             Event::CommitSent(offsets, _) => self.on_commit_sent(offsets),
@@ -264,8 +282,7 @@ impl Conduct {
         match request.epoch {
             HeartbeatEpoch::Leave => {
                 self.leaves += 1;
-                self.known = false;
-                if self.standing == Standing::In {
+                if std::mem::take(&mut self.known) && self.standing == Standing::In {
                     self.standing = Standing::Ended;
                 }
                 return if self.held.is_empty() { Ok(()) } else { Err(Rule::HeldAfterLoss) };
@@ -382,6 +399,9 @@ impl Conduct {
             Event::Returned(_) => {
                 if let Some((Told::Revoked | Told::Lost, partitions)) = self.telling.take() {
                     self.let_go.extend(partitions);
+                }
+                if self.standing == Standing::Stale && self.inside {
+                    self.standing = Standing::Ended;
                 }
             }
             Event::RecordsReturned(partition, next) => {

@@ -78,14 +78,12 @@ impl Group {
         }
     }
 
-    /// R3: waits for the application only while it has records in its hands, or must be called.
+    /// R3: waits for the application only while it has records in its hands, or must be called. An
+    /// application that ends its subscription has nothing in its hands that it will ever see.
     fn commit_before(&mut self, gone: Partitions) -> bool {
-        let is_done = if self.listener {
-            self.inside && !self.commit.has_unreleased(&gone)
-        } else {
-            !self.commit.has_unreleased(&gone)
-        };
-        if !is_done && !Mutant::RevokeWithoutWaiting.is(self.config.mutant) {
+        let callable = !self.listener || self.inside;
+        let is_done = self.ending.is_some() || !self.commit.has_unreleased(&gone);
+        if !(callable && is_done) && !Mutant::RevokeWithoutWaiting.is(self.config.mutant) {
             return false;
         }
         if self.config.auto_commit {
@@ -127,8 +125,16 @@ impl Group {
         self.member.acknowledge();
     }
 
+    /// R9: takes nothing while a heartbeat that told to own less may still be processed: the
+    /// coordinator would take it for a release.
+    ///
+    /// 1. c0 acknowledges an assignment whose topics it cannot name yet: it owns nothing.
+    /// 2. Metadata names them, and c0 takes them. 3. c1 joins. 4. The acknowledgement is processed:
+    ///    what c1 should have is revoked from c0, which says to own nothing, hence is free at once.
     fn assign(&mut self, out: &mut Vec<Output>) -> bool {
-        if self.listener && !self.inside {
+        let in_doubt =
+            self.member.is_in_doubt() && !Mutant::TakeWhileTelling.is(self.config.mutant);
+        if in_doubt || (self.listener && !self.inside) {
             return false;
         }
         let (added, unopened) = self.reconcile.take_added();
@@ -349,6 +355,7 @@ impl Group {
     /// L1, N1: sends what is due, and looks for the coordinator only if something is.
     fn send(&mut self, out: &mut Vec<Output>) {
         let mutant = self.config.mutant;
+        self.commit.refresh(mutant);
         let leave = self.departure.is_due();
         let heartbeat = self.departure.is_over() && self.member.is_due(mutant);
         let commit = self.commit.is_sendable(mutant) && self.owner().is_some();

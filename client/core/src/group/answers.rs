@@ -103,7 +103,7 @@ impl Group {
         self.member.on_accepted(epoch);
         out.push(Output::HeartbeatInterval(answer.heartbeat_interval_ms));
         if let Some(target) = answer.assignment {
-            self.reconcile.on_target(target, self.config.mutant);
+            self.reconcile.on_target(target);
             let unresolved = self.reconcile.unresolved();
             if !unresolved.is_empty() {
                 out.push(Output::ResolveTopics(unresolved));

@@ -47,6 +47,10 @@ pub struct Member {
     /// The heartbeat timer has fired.
     interval_over: bool,
     in_flight: Option<Incarnation>,
+    /// The heartbeat in flight tells what is owned.
+    telling: bool,
+    /// A heartbeat that told what is owned was not answered, and may still be processed [R9].
+    in_doubt: bool,
     backing_off: bool,
     step: Step,
     /// A heartbeat of this membership went out, so that the coordinator may know the member.
@@ -69,16 +73,19 @@ impl Member {
     /// In whose name offsets are committed: id and epoch while joined.
     #[must_use]
     pub fn owner(&self) -> Option<Owner> {
-        match self.state {
-            State::Joined(epoch) => Some(Owner { member: self.id(), epoch }),
-            _ => None,
-        }
+        self.epoch().map(|epoch| Owner { member: self.id(), epoch })
     }
 
     /// The heartbeat in flight.
     #[must_use]
     pub fn in_flight(&self) -> Option<Incarnation> {
         self.in_flight
+    }
+
+    /// Whether the coordinator may yet read an earlier word on what is owned [R9].
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        self.in_doubt
     }
 
     /// Whether the coordinator may hold a membership that only a leave or its timers can end.
@@ -158,6 +165,8 @@ impl Member {
             owned: told.then(|| if joins { Partitions::new() } else { owned.clone() }),
         };
         self.in_flight = Some(incarnation);
+        self.telling = told;
+        self.in_doubt |= told;
         self.is_known = true;
         self.interval_over = false;
         self.subscription_due = false;
@@ -169,6 +178,7 @@ impl Member {
     /// The heartbeat in flight was accepted with `epoch`.
     pub fn on_accepted(&mut self, epoch: Epoch) {
         self.in_flight = None;
+        self.in_doubt &= !self.telling;
         self.step = Step::FIRST;
         if matches!(self.state, State::Joining | State::Joined(_)) {
             self.state = State::Joined(epoch);
@@ -228,6 +238,15 @@ impl Member {
     pub fn visit_epochs(&mut self, f: &mut dyn FnMut(&mut Epoch)) {
         if let State::Joined(epoch) = &mut self.state {
             f(epoch);
+        }
+    }
+
+    /// Its epoch, while joined.
+    #[must_use]
+    pub fn epoch(&self) -> Option<Epoch> {
+        match self.state {
+            State::Joined(epoch) => Some(epoch),
+            _ => None,
         }
     }
 

@@ -327,6 +327,12 @@ impl Group {
         self.incarnations.restart_after(count);
     }
 
+    /// Every epoch.
+    pub fn for_each_epoch(&self, f: &mut dyn FnMut(Epoch)) {
+        self.member.epoch().into_iter().for_each(&mut *f);
+        self.commit.in_flight().into_iter().for_each(|(_, epoch)| f(epoch));
+    }
+
     /// Shows every epoch, for renaming.
     pub fn visit_epochs(&mut self, f: &mut dyn FnMut(&mut Epoch)) {
         self.member.visit_epochs(f);

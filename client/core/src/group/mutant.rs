@@ -25,8 +25,6 @@ macro_rules! mutants {
 }
 
 mutants! {
-    /// KAFKA-16312: a target equal to what is owned is not acknowledged.
-    AckSkippedWhenEqual
     /// KAFKA-20321: after a fence the partitions stay until the lost callback has returned.
     RecordsAfterLost
     /// KAFKA-16251: a fenced member heartbeats during its lost callback.
@@ -69,6 +67,13 @@ mutants! {
     RetryAcrossOwnership
     /// A retried commit overwrites a newer one.
     RetryLowers
+    /// A commit by interval overwrites a newer one of the application in the same request.
+    IntervalOverUser
+    /// Partitions are taken while a heartbeat that told to own less is unanswered, so that it counts
+    /// as their release.
+    TakeWhileTelling
+    /// KAFKA-16203: a commit by interval that has become empty blocks all later ones.
+    EmptyCommitBlocks
     /// A second commit goes out while one is in flight.
     TwoCommitsInFlight
     /// KAFKA-18160: a callback that failed leaves its reconciliation open for ever.

@@ -66,9 +66,8 @@ impl Reconcile {
     }
 
     /// The coordinator has told a target; the latest wins [R2].
-    pub fn on_target(&mut self, target: Partitions, mutant: Option<Mutant>) {
-        let equal = self.target.as_ref() == Some(&target) && self.owned == target;
-        self.pass_due |= !(equal && Mutant::AckSkippedWhenEqual.is(mutant));
+    pub fn on_target(&mut self, target: Partitions) {
+        self.pass_due = true;
         self.target = Some(target);
     }
 

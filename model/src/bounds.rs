@@ -1,0 +1,376 @@
+//! How small the worlds are, and why: every bound of every slice stands here.
+
+use crate::explore::Condition;
+use crate::system::{Brain, Node, Refusal, State};
+use evenkeel_coordinator::Config as CoordinatorConfig;
+use evenkeel_core::group::{GroupConfig, Mutant};
+use evenkeel_spec::rules::{Conduct, World};
+use evenkeel_spec::words::{
+    MemberId, Offset, Partitions, Subscription, Topic, TopicId, TopicIdPartition, Topics,
+};
+use std::sync::Arc;
+
+/// A small world: its size, its faults, and the machines' settings.
+#[derive(Clone, Debug)]
+pub struct Slice {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// Consumers.
+    pub members: usize,
+    /// The topics of the cluster.
+    pub topics: Topics,
+    /// Records in the last partition of each topic; the others are empty.
+    pub records: u8,
+    /// How many consumers, the first ones, unsubscribe, commit by themselves and lose connections.
+    pub restless: usize,
+    /// Whether the applications have listeners.
+    pub listener: bool,
+    /// Steps that a slice leaves out.
+    pub detail: Detail,
+    /// `enable.auto.commit`.
+    pub auto_commit: bool,
+    /// What the adversary and the applications may do in all.
+    pub budget: Budget,
+    /// Which faults there are.
+    pub faults: Faults,
+    /// The coordinator's settings.
+    pub coordinator: CoordinatorConfig,
+    /// The network assumption [N2]: heartbeats of a broken connection are processed before the
+    /// member's next one or never.
+    pub ordered: bool,
+    /// The fault seeded into the client's machines.
+    pub mutant: Option<Mutant>,
+    /// What must be reached, else the slice shows nothing.
+    pub sometimes: fn() -> Vec<(&'static str, Condition<Slice>)>,
+}
+
+/// Which steps of a consumer are open intervals of their own, in which anything else may happen.
+/// Left out, they take no time: a slice then shows fewer interleavings, and is small enough for more
+/// of something else.
+#[derive(Clone, Copy, Debug)]
+pub struct Detail {
+    /// Looking for the coordinator.
+    pub lookup: bool,
+    /// Metadata that names the topics late.
+    pub resolve: bool,
+    /// Polls that return nothing.
+    pub exit: bool,
+    /// Commits by interval; else only before a revocation or a leave.
+    pub interval_commit: bool,
+}
+
+/// What may still be done.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Budget {
+    /// Faults of any kind. Two, so that any two of the listed faults occur on one path.
+    pub faults: u8,
+    /// Subscribes, by all applications.
+    pub subscribes: u8,
+    /// Changes to a smaller subscription.
+    pub narrows: u8,
+    /// Unsubscribes.
+    pub unsubscribes: u8,
+    /// The application's own commits.
+    pub commits: u8,
+}
+
+/// Which faults the adversary has.
+#[derive(Clone, Copy, Debug)]
+pub struct Faults {
+    /// Connections break.
+    pub disconnect: bool,
+    /// Sessions expire although the member lives.
+    pub session: bool,
+    /// The coordinator's rebalance timeout.
+    pub rebalance: bool,
+    /// The application exceeds its poll interval, or its time to revoke or to leave.
+    pub slow: bool,
+    /// Callbacks fail.
+    pub fail: bool,
+    /// Processes die.
+    pub crash: bool,
+    /// The coordinator moves.
+    pub failover: bool,
+    /// A broker answers these errors.
+    pub refusals: &'static [Refusal],
+}
+
+const NO_FAULTS: Faults = Faults {
+    disconnect: false,
+    session: false,
+    rebalance: false,
+    slow: false,
+    fail: false,
+    crash: false,
+    failover: false,
+    refusals: &[],
+};
+
+/// Every slice, the main ones first.
+#[must_use]
+pub fn slices() -> Vec<Slice> {
+    vec![one_member(), two_members(), commits(), interval()]
+}
+
+/// The slice of this name.
+#[must_use]
+pub fn slice(name: &str) -> Option<Slice> {
+    slices().into_iter().find(|slice| slice.name == name)
+}
+
+/// One member with a listener: everything that can happen between it, its application and the
+/// coordinator. Two topics, so that one may resolve later than the other and a subscription can
+/// shrink; one partition each, since nothing is shared.
+#[must_use]
+pub fn one_member() -> Slice {
+    Slice {
+        name: "one-member",
+        members: 1,
+        topics: topics(1, 1),
+        records: 1,
+        restless: 1,
+        listener: true,
+        detail: Detail { lookup: true, resolve: true, exit: true, interval_commit: false },
+        auto_commit: true,
+        budget: Budget { faults: 2, subscribes: 2, narrows: 0, unsubscribes: 1, commits: 0 },
+        faults: Faults {
+            disconnect: true,
+            session: true,
+            slow: true,
+            fail: true,
+            failover: true,
+            refusals: &[Refusal::Loading, Refusal::Fenced, Refusal::Unauthorized],
+            ..NO_FAULTS
+        },
+        coordinator: coordinator(0),
+        ordered: true,
+        mutant: None,
+        sometimes: one_member_reaches,
+    }
+}
+
+/// Two members that share two partitions: revocation, acknowledgement, timers, crash, late leave.
+#[must_use]
+pub fn two_members() -> Slice {
+    Slice {
+        name: "two-members",
+        members: 2,
+        topics: topics(1, 2),
+        records: 1,
+        restless: 2,
+        listener: false,
+        detail: Detail { lookup: false, resolve: false, exit: false, interval_commit: false },
+        auto_commit: true,
+        budget: Budget { faults: 1, subscribes: 2, narrows: 0, unsubscribes: 1, commits: 0 },
+        faults: Faults {
+            disconnect: true,
+            session: true,
+            rebalance: true,
+            crash: true,
+            failover: true,
+            ..NO_FAULTS
+        },
+        coordinator: coordinator(0),
+        ordered: true,
+        mutant: None,
+        sometimes: two_members_reach,
+    }
+}
+
+/// One member without a listener and two records: released, in flight, retried, lost, late.
+#[must_use]
+pub fn commits() -> Slice {
+    Slice {
+        name: "commits",
+        members: 1,
+        topics: topics(1, 1),
+        records: 2,
+        restless: 1,
+        listener: false,
+        detail: Detail { lookup: false, resolve: false, exit: false, interval_commit: true },
+        auto_commit: true,
+        budget: Budget { faults: 2, subscribes: 1, narrows: 0, unsubscribes: 1, commits: 2 },
+        faults: Faults { disconnect: true, session: true, slow: true, ..NO_FAULTS },
+        coordinator: coordinator(0),
+        ordered: true,
+        mutant: None,
+        sometimes: commits_reach,
+    }
+}
+
+/// Two members and Kafka's default assignment interval, in which a target lags behind the group: an
+/// epoch may come back to a member id that leaves and joins again.
+#[must_use]
+pub fn interval() -> Slice {
+    Slice {
+        name: "interval",
+        members: 2,
+        topics: topics(1, 1),
+        records: 1,
+        restless: 1,
+        listener: false,
+        detail: Detail { lookup: false, resolve: false, exit: false, interval_commit: false },
+        auto_commit: false,
+        budget: Budget { faults: 1, subscribes: 3, narrows: 0, unsubscribes: 1, commits: 1 },
+        faults: Faults { disconnect: true, ..NO_FAULTS },
+        coordinator: coordinator(1_000),
+        ordered: true,
+        mutant: None,
+        sometimes: interval_reaches,
+    }
+}
+
+fn coordinator(assignment_interval_ms: u32) -> CoordinatorConfig {
+    CoordinatorConfig { assignment_interval_ms, ..CoordinatorConfig::default() }
+}
+
+fn topics(topics: u32, partitions: u32) -> Topics {
+    let topic = |n| Topic { name: format!("t{n}").as_str().into(), partitions };
+    (1..=topics).map(|n| (TopicId::from_u32(n), topic(n))).collect()
+}
+
+/// Member ids of one consumer: more than it can use up within any budget.
+const IDS_MAX: u32 = 16;
+
+impl Slice {
+    /// The world before anything has happened.
+    #[must_use]
+    pub fn initial(&self) -> State {
+        State {
+            nodes: (0..self.members).map(|_| Arc::new(Node::new(self))).collect(),
+            brain: Arc::new(Brain::default()),
+            world: Arc::new(World {
+                consumers: vec![Conduct::default(); self.members],
+                ..World::default()
+            }),
+            left: self.budget,
+            violation: None,
+        }
+    }
+
+    /// What the shipped composite is told.
+    #[must_use]
+    pub fn group_config(&self) -> GroupConfig {
+        GroupConfig {
+            auto_commit: self.auto_commit,
+            rebalance_timeout_ms: 300_000,
+            assignor: None,
+            mutant: self.mutant,
+        }
+    }
+
+    /// What an application subscribes to: every topic, or the first only.
+    #[must_use]
+    pub fn subscription(&self, narrowed: bool) -> Subscription {
+        let names = self.topics.values().map(|topic| topic.name.clone());
+        Arc::new(names.take(if narrowed { 1 } else { usize::MAX }).collect())
+    }
+
+    /// Every partition that some living subscriber wants.
+    #[must_use]
+    pub fn wanted(&self, state: &State) -> Partitions {
+        let wide = state.nodes.iter().any(|node| {
+            !node.crashed && node.app.subscribed && !node.app.refused && !node.app.narrowed
+        });
+        let topics = self.topics.iter().take(if wide { usize::MAX } else { 1 });
+        topics
+            .flat_map(|(&id, topic)| {
+                (0..topic.partitions).map(move |p| TopicIdPartition::new(id, p))
+            })
+            .collect()
+    }
+
+    /// Where a partition ends.
+    #[must_use]
+    pub fn log_end(&self, partition: TopicIdPartition) -> Offset {
+        let topic = self.topics.get(&partition.topic);
+        let is_last = topic.is_some_and(|topic| partition.partition + 1 == topic.partitions);
+        Offset(if is_last { u64::from(self.records) } else { 0 })
+    }
+
+    /// The member id that the coordinator knows consumer `i`'s id number `number` by. Ids keep the
+    /// order of the consumers, since assignors go by it.
+    #[must_use]
+    pub fn member_id(&self, i: usize, number: u32) -> MemberId {
+        assert!(number < IDS_MAX, "a consumer's ids are bounded by its budget");
+        MemberId(u32::try_from(i).expect("few consumers") * IDS_MAX + number)
+    }
+
+    /// The consumer and the number of a member id.
+    #[must_use]
+    pub fn consumer_of(&self, id: MemberId) -> (usize, u32) {
+        ((id.0 / IDS_MAX) as usize, id.0 % IDS_MAX)
+    }
+
+    /// The conditions of the vacuity list.
+    #[must_use]
+    pub fn must_reach(&self) -> Vec<(&'static str, Condition<Self>)> {
+        (self.sometimes)()
+    }
+}
+
+fn one_member_reaches() -> Vec<(&'static str, Condition<Slice>)> {
+    use evenkeel_core::group::consumer::State as Membership;
+    use evenkeel_spec::rules::Told;
+    vec![
+        ("stable", |_, s| s.nodes[0].group.is_stable()),
+        ("fenced, lost callback open", |_, s| {
+            s.world.consumers[0].telling() == Some(Told::Lost)
+                && s.nodes[0].group.state() == Membership::Fenced
+        }),
+        ("stale", |_, s| s.nodes[0].group.state() == Membership::Stale),
+        ("fatal", |_, s| s.nodes[0].group.state() == Membership::Fatal),
+        ("revoked callback open while unsubscribing", |_, s| {
+            s.world.consumers[0].telling() == Some(Told::Revoked) && s.nodes[0].group.is_ending()
+        }),
+        ("session expired during a callback", |_, s| {
+            s.world.consumers[0].telling().is_some() && s.world.grants.is_empty()
+        }),
+        ("a record was committed", |_, s| !s.world.committed.is_empty()),
+        ("joined again under a new id", |_, s| {
+            s.world.grants.keys().any(|id| id.0 > 0)
+                && matches!(s.nodes[0].group.state(), Membership::Joined(_))
+        }),
+    ]
+}
+
+fn two_members_reach() -> Vec<(&'static str, Condition<Slice>)> {
+    vec![
+        ("two stable members share the topic", |slice, s| {
+            s.nodes.iter().all(|n| n.group.is_stable() && !n.group.owned().is_empty())
+                && s.world.grants.len() == slice.members
+        }),
+        ("a revocation waits while a member joins", |_, s| {
+            s.world.grants.values().any(|grant| !grant.revoking.is_empty())
+                && s.world.grants.len() == 2
+        }),
+        ("a commit in flight during a revocation", |_, s| {
+            s.world.grants.values().any(|grant| !grant.revoking.is_empty())
+                && s.world.consumers.iter().any(Conduct::is_committing)
+        }),
+        ("a crashed member's partitions are the other's", |_, s| {
+            s.nodes.iter().any(|n| n.crashed)
+                && s.nodes.iter().any(|n| !n.crashed && n.group.owned().len() == 2)
+                && s.world.grants.len() == 1
+        }),
+    ]
+}
+
+fn commits_reach() -> Vec<(&'static str, Condition<Slice>)> {
+    vec![
+        ("both records were committed", |_, s| s.world.committed.values().any(|at| at.0 == 2)),
+        ("a commit may arrive late", |_, s| s.nodes[0].late_commit.is_some()),
+        ("a commit in flight of a member that is gone", |_, s| {
+            s.world.consumers[0].is_committing() && s.world.grants.is_empty()
+        }),
+    ]
+}
+
+fn interval_reaches() -> Vec<(&'static str, Condition<Slice>)> {
+    vec![
+        ("the target lags behind the group", |_, s| {
+            s.brain.group.state() == evenkeel_coordinator::GroupState::Assigning
+        }),
+        ("a commit may arrive late", |_, s| s.nodes.iter().any(|n| n.late_commit.is_some())),
+    ]
+}

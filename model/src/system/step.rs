@@ -1,0 +1,488 @@
+//! What an action does: it feeds the shipped machines and carries out what they order, while the
+//! onlooker takes note of everything that leaves them.
+
+use super::{Action, Asked, Call, Node, Reply, State};
+use crate::bounds::Slice;
+use evenkeel_core::group::{Callback, CommitId, Group, LostReason, Output};
+use evenkeel_spec::rules::{Event, Rule, Said, Told, Violation, World};
+use evenkeel_spec::words::{
+    Committed, ErrorCode, Heartbeat, HeartbeatAnswer, HeartbeatEpoch, NodeId, Offset, OffsetCommit,
+    OffsetsCommitted, Partitions, Timer,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+impl Slice {
+    /// The state after `action`.
+    pub(super) fn step(&self, before: &State, action: Action) -> State {
+        let mut state = before.clone();
+        self.apply(&mut state, action);
+        if state.violation.is_none() {
+            state.violation = self.judge(before, &state);
+        }
+        state
+    }
+
+    fn judge(&self, before: &State, after: &State) -> Option<Violation> {
+        if let Err(violation) = before.world.permits(&after.world) {
+            return Some(violation);
+        }
+        for (i, consumer) in after.world.consumers.iter().enumerate() {
+            if let Err(rule) = consumer.at_rest() {
+                return Some(Violation::of(rule).by(i));
+            }
+            let timed = after.nodes[i].timers.contains(&Timer::Revocation);
+            if consumer.must_be_timed() && !timed && !after.nodes[i].crashed {
+                return Some(Violation::of(Rule::RevocationUnbounded).by(i));
+            }
+        }
+        None
+    }
+
+    fn apply(&self, state: &mut State, action: Action) {
+        match action {
+            Action::Subscribe(i) | Action::Narrow(i) => self.subscribe(state, i, action),
+            Action::Poll(i) => {
+                state.node(i).app.call = Call::Poll;
+                state.see(i, &Event::Entered { seen: true, polls: true });
+                self.feed(state, i, |group, out| group.on_poll(true, out));
+            }
+            Action::Exit(i) => {
+                state.node(i).app.call = Call::Outside;
+                state.see(i, &Event::Exited);
+                self.feed(state, i, Group::on_poll_ended);
+            }
+            Action::Return(i) => self.return_record(state, i),
+            Action::Commit(i) => {
+                state.left.commits -= 1;
+                state.see(i, &Event::CommitAsked);
+                self.feed(state, i, |group, out| group.on_commit(CommitId(0), None, out));
+            }
+            Action::Unsubscribe(i) => {
+                state.left.unsubscribes -= 1;
+                state.node(i).app.call = Call::Unsubscribe;
+                state.see(i, &Event::Entered { seen: true, polls: false });
+                self.feed(state, i, |group, out| group.on_unsubscribe(true, out));
+            }
+            Action::Done(i) => self.end_callback(state, i, true),
+            Action::Fail(i) => {
+                state.left.faults -= 1;
+                self.end_callback(state, i, false);
+            }
+            Action::Resolve(i) => {
+                state.node(i).resolved = true;
+                let topics = self.topics.keys().copied().collect();
+                self.feed(state, i, |group, out| group.on_topics_resolved(&topics, out));
+            }
+            Action::Fire(i, timer) => {
+                let slow = matches!(timer, Timer::PollInterval | Timer::Revocation | Timer::Leave);
+                state.left.faults -= u8::from(slow);
+                state.node(i).timers.remove(&timer);
+                if timer == Timer::Leave {
+                    state.see(i, &Event::LeaveTimeUp);
+                }
+                self.feed(state, i, |group, out| group.on_timer(timer, out));
+            }
+            Action::Found(i) => {
+                let found = Ok(state.brain.node());
+                if let Some(incarnation) = state.node(i).lookup.take() {
+                    self.feed(state, i, |group, out| {
+                        group.on_coordinator(incarnation, found, out);
+                    });
+                }
+            }
+            Action::Arrive(i) => self.arrive(state, i, None),
+            Action::Refuse(i, refusal) => {
+                state.left.faults -= 1;
+                self.arrive(state, i, Some(refusal.code()));
+            }
+            Action::Answer(i) => self.answer(state, i),
+            Action::Break(i) => self.disconnect(state, i),
+            Action::Crash(i) => {
+                state.left.faults -= 1;
+                self.crash(state, i);
+            }
+            Action::LateLeave(_) | Action::LateCommit(_) | Action::LateHeartbeat(_) => {
+                self.arrive_late(state, action);
+            }
+            Action::Session(i, number) => {
+                let id = self.member_id(i, number);
+                if !state.nodes[i].is_gone(self, id) {
+                    state.left.faults -= 1;
+                }
+                self.fire_at_coordinator(state, evenkeel_coordinator::Timer::Session(id));
+            }
+            Action::Rebalance(i, number) => {
+                state.left.faults -= 1;
+                let id = self.member_id(i, number);
+                self.fire_at_coordinator(state, evenkeel_coordinator::Timer::Rebalance(id));
+            }
+            Action::Interval => {
+                self.fire_at_coordinator(state, evenkeel_coordinator::Timer::Assignment);
+            }
+            Action::Failover => self.fail_over(state),
+        }
+    }
+
+    fn subscribe(&self, state: &mut State, i: usize, action: Action) {
+        let narrows = matches!(action, Action::Narrow(_));
+        let left = &mut state.left;
+        *(if narrows { &mut left.narrows } else { &mut left.subscribes }) -= 1;
+        let node = state.node(i);
+        node.app.subscribed = true;
+        node.app.refused = false;
+        node.app.narrowed |= narrows;
+        let (listener, subscription) = (node.app.listener, self.subscription(node.app.narrowed));
+        state.see(i, &Event::Subscribed { listens: listener });
+        self.feed(state, i, |group, out| group.on_subscribe(subscription, listener, out));
+    }
+
+    fn return_record(&self, state: &mut State, i: usize) {
+        let Some(partition) = state.nodes[i].next_record(self) else { return };
+        let node = state.node(i);
+        node.app.call = Call::Outside;
+        let at = node.app.positions.entry(partition).or_insert(Offset(0));
+        *at = Offset(at.0 + 1);
+        let next = *at;
+        state.see(i, &Event::RecordsReturned(partition, next));
+        let returned = [(partition, Committed::at(next))].into();
+        self.feed(state, i, |group, out| group.on_returned(&returned, out));
+    }
+
+    fn end_callback(&self, state: &mut State, i: usize, ok: bool) {
+        let node = state.node(i);
+        let Some((incarnation, _)) = node.app.callback.take() else { return };
+        let exits = !ok && node.app.call == Call::Poll;
+        if exits {
+            node.app.call = Call::Outside;
+        }
+        state.see(i, &Event::Returned(ok));
+        if exits {
+            state.see(i, &Event::Exited);
+        }
+        self.feed(state, i, |group, out| group.on_callback_done(incarnation, ok, out));
+    }
+
+    /// The oldest request is processed, or refused with `code`.
+    fn arrive(&self, state: &mut State, i: usize, code: Option<ErrorCode>) {
+        let node = state.brain.node();
+        let reply = match state.node(i).requests.remove(0) {
+            Asked::Heartbeat(incarnation, to, request) => {
+                if self.ordered {
+                    state.node(i).late_heartbeat = None;
+                }
+                let answer = match code {
+                    Some(code) => Err(code),
+                    None if to != node => Err(ErrorCode::NotCoordinator),
+                    None => self.heartbeat(state, &request),
+                };
+                let is_leave = request.epoch == HeartbeatEpoch::Leave;
+                Reply::Heartbeat(incarnation, is_leave, answer)
+            }
+            Asked::Commit(incarnation, to, request) => {
+                let answer = if to == node {
+                    self.commit(state, &request)
+                } else {
+                    Err(ErrorCode::NotCoordinator)
+                };
+                let offsets = request.offsets.iter().map(|(p, c)| (*p, c.offset)).collect();
+                Reply::Commit(incarnation, offsets, answer)
+            }
+        };
+        state.node(i).answers.push(reply);
+    }
+
+    fn arrive_late(&self, state: &mut State, action: Action) {
+        match action {
+            Action::LateLeave(i) => {
+                let late = state.node(i).late_leave.take();
+                late.map(|request| self.heartbeat(state, &request));
+            }
+            Action::LateHeartbeat(i) => {
+                let late = state.node(i).late_heartbeat.take();
+                late.map(|request| self.heartbeat(state, &request));
+            }
+            Action::LateCommit(i) => {
+                let late = state.node(i).late_commit.take();
+                late.map(|request| self.commit(state, &request));
+            }
+            other => panic!("{other} is not late"),
+        }
+    }
+
+    fn heartbeat(
+        &self,
+        state: &mut State,
+        request: &Heartbeat,
+    ) -> Result<HeartbeatAnswer, ErrorCode> {
+        let brain = Arc::make_mut(&mut state.brain);
+        let step = brain.group.on_heartbeat(&self.coordinator, &self.topics, request);
+        brain.carry_out(self, Arc::make_mut(&mut state.world), &step.records, &step.orders);
+        step.answer
+    }
+
+    fn commit(&self, state: &mut State, request: &OffsetCommit) -> OffsetsCommitted {
+        let brain = Arc::make_mut(&mut state.brain);
+        let step = brain.group.on_offset_commit(&self.coordinator, request);
+        let results = match &step.answer {
+            Ok(results) => results.clone(),
+            Err(code) => request.offsets.keys().map(|p| (*p, Err(*code))).collect(),
+        };
+        if let Some(owner) = request.owner
+            && let Err(violation) = state.world.permits_commit(owner, &results)
+        {
+            state.violation.get_or_insert(violation);
+        }
+        brain.carry_out(self, Arc::make_mut(&mut state.world), &step.records, &step.orders);
+        step.answer
+    }
+
+    fn fire_at_coordinator(&self, state: &mut State, timer: evenkeel_coordinator::Timer) {
+        let brain = Arc::make_mut(&mut state.brain);
+        brain.timers.remove(&timer);
+        let step = brain.group.on_timer(&self.coordinator, &self.topics, timer);
+        brain.carry_out(self, Arc::make_mut(&mut state.world), &step.records, &step.orders);
+    }
+
+    fn fail_over(&self, state: &mut State) {
+        state.left.faults -= 1;
+        let brain = Arc::make_mut(&mut state.brain);
+        brain.moved = !brain.moved;
+        brain.timers.clear();
+        let orders = brain.group.loaded(&self.coordinator);
+        brain.carry_out(self, Arc::make_mut(&mut state.world), &[], &orders);
+    }
+
+    fn answer(&self, state: &mut State, i: usize) {
+        match state.node(i).answers.remove(0) {
+            Reply::Heartbeat(incarnation, is_leave, answer) => {
+                let said = said(&answer);
+                let event =
+                    if is_leave { Event::LeaveOver(said) } else { Event::HeartbeatOver(said) };
+                state.see(i, &event);
+                self.feed(state, i, |group, out| {
+                    group.on_heartbeat_answer(incarnation, answer, out);
+                });
+            }
+            Reply::Commit(incarnation, offsets, answer) => {
+                let accepted = match &answer {
+                    Ok(results) => offsets
+                        .into_iter()
+                        .filter(|(p, _)| results.get(p).is_some_and(Result::is_ok))
+                        .collect(),
+                    Err(_) => BTreeMap::new(),
+                };
+                state.see(i, &Event::CommitOver(&accepted));
+                self.feed(state, i, |group, out| group.on_commit_answer(incarnation, answer, out));
+            }
+        }
+    }
+
+    /// N2: a heartbeat on a broken connection is processed before the member's next one or never; a
+    /// leave and a commit may be processed at any time.
+    fn disconnect(&self, state: &mut State, i: usize) {
+        state.left.faults -= 1;
+        let node = state.node(i);
+        let lookup = node.lookup.take();
+        let requests = std::mem::take(&mut node.requests);
+        let answers = std::mem::take(&mut node.answers);
+        let mut lost: Vec<_> = lookup.into_iter().collect();
+        for reply in answers {
+            match reply {
+                Reply::Heartbeat(incarnation, is_leave, _) => {
+                    lost.push(incarnation);
+                    state.see_lost(i, is_leave);
+                }
+                Reply::Commit(incarnation, ..) => {
+                    lost.push(incarnation);
+                    state.see(i, &Event::CommitOver(&BTreeMap::new()));
+                }
+            }
+        }
+        for asked in requests {
+            lost.push(asked.incarnation());
+            self.keep_late(state, i, asked);
+        }
+        for incarnation in lost {
+            self.feed(state, i, |group, out| group.on_lost(incarnation, out));
+        }
+    }
+
+    fn keep_late(&self, state: &mut State, i: usize, asked: Asked) {
+        match asked {
+            Asked::Heartbeat(_, _, request) => {
+                let is_leave = request.epoch == HeartbeatEpoch::Leave;
+                state.see_lost(i, is_leave);
+                if is_leave {
+                    state.node(i).late_leave = Some(request);
+                } else {
+                    state.node(i).late_heartbeat = Some(request);
+                }
+            }
+            Asked::Commit(_, _, request) => {
+                state.see(i, &Event::CommitOver(&BTreeMap::new()));
+                state.node(i).late_commit = Some(request);
+            }
+        }
+    }
+
+    fn crash(&self, state: &mut State, i: usize) {
+        let node = state.node(i);
+        let late = node
+            .requests
+            .iter()
+            .find_map(|asked| match asked {
+                Asked::Commit(_, _, request) => Some(request.clone()),
+                Asked::Heartbeat(..) => None,
+            })
+            .or_else(|| node.late_commit.take());
+        *node = Node { crashed: true, late_commit: late, ..Node::new(self) };
+        let consumer = &mut Arc::make_mut(&mut state.world).consumers[i];
+        *consumer = consumer.crashed();
+    }
+
+    /// Gives the group an input and carries out what it orders.
+    fn feed(&self, state: &mut State, i: usize, input: impl FnOnce(&mut Group, &mut Vec<Output>)) {
+        let mut out = Vec::new();
+        let node = state.node(i);
+        node.renamed = false;
+        input(&mut node.group, &mut out);
+        self.carry_out_all(state, i, out);
+    }
+
+    fn carry_out_all(&self, state: &mut State, i: usize, mut out: Vec<Output>) {
+        while !out.is_empty() {
+            for output in out.drain(..) {
+                self.carry_out(state, i, output);
+            }
+            if !self.detail.lookup
+                && let Some(incarnation) = state.node(i).lookup.take()
+            {
+                let found = Ok(state.brain.node());
+                state.node(i).group.on_coordinator(incarnation, found, &mut out);
+            }
+        }
+    }
+
+    fn carry_out(&self, state: &mut State, i: usize, output: Output) {
+        match output {
+            Output::FindCoordinator { incarnation } => state.node(i).lookup = Some(incarnation),
+            Output::Heartbeat { incarnation, to, mut request } => {
+                request.member = self.member_id(i, request.member.0);
+                state.see(i, &Event::HeartbeatSent(&request));
+                state.node(i).requests.push(Asked::Heartbeat(incarnation, to, request));
+            }
+            Output::OffsetCommit { incarnation, to, request } => {
+                self.send_commit(state, i, (incarnation, to), request);
+            }
+            Output::Arm(timer, _) => {
+                state.node(i).timers.insert(timer);
+            }
+            Output::Disarm(timer) => {
+                state.node(i).timers.remove(&timer);
+            }
+            Output::Call { incarnation, callback } => {
+                let (told, partitions) = match &callback {
+                    Callback::Assigned(partitions) => (Told::Assigned, partitions),
+                    Callback::Revoked(partitions) => (Told::Revoked, partitions),
+                    Callback::Lost(_, partitions) => (Told::Lost, partitions),
+                };
+                state.see(i, &Event::Called(told, partitions));
+                state.node(i).app.callback = Some((incarnation, callback));
+            }
+            Output::Own(partitions) => own(state, i, &partitions),
+            Output::Fetch(partitions) => {
+                state.see(i, &Event::Opened(&partitions));
+                state.node(i).app.open.extend(partitions);
+            }
+            Output::Withhold(partitions) => {
+                state.see(i, &Event::Closed(&partitions));
+                state.node(i).app.open.retain(|p| !partitions.contains(p));
+            }
+            Output::Release(partitions) => {
+                state.see(i, &Event::Released(&partitions));
+                let app = &mut state.node(i).app;
+                app.open.retain(|p| !partitions.contains(p));
+                app.positions.retain(|p, _| !partitions.contains(p));
+            }
+            Output::Lost(reason, _) => {
+                if !matches!(reason, LostReason::Fenced(_) | LostReason::Fatal(_)) {
+                    state.see(i, &Event::GaveUp);
+                }
+            }
+            Output::Left { clean } => {
+                state.see(i, &Event::Left { clean });
+                let app = &mut state.node(i).app;
+                (app.call, app.subscribed, app.refused) = (Call::Outside, false, false);
+            }
+            Output::Fault(evenkeel_core::group::Fault::Fatal(_)) => {
+                state.node(i).app.refused = true;
+            }
+            Output::HeartbeatInterval(_)
+            | Output::ResolveTopics(_)
+            | Output::CommitDone { result: Ok(()), .. }
+            | Output::Fault(_) => {}
+            Output::CommitDone { result: Err(_), .. } => state.see(i, &Event::CommitFailed),
+        }
+    }
+
+    fn send_commit(
+        &self,
+        state: &mut State,
+        i: usize,
+        (incarnation, to): (evenkeel_core::Incarnation, NodeId),
+        mut request: OffsetCommit,
+    ) {
+        if let Some(owner) = &mut request.owner {
+            owner.member = self.member_id(i, owner.member.0);
+            let epoch = owner.epoch;
+            state.see(i, &Event::CommitSent(&request.offsets, epoch));
+        }
+        state.node(i).requests.push(Asked::Commit(incarnation, to, request));
+    }
+}
+
+/// Positions of what was given: committed, else the beginning.
+fn own(state: &mut State, i: usize, partitions: &Partitions) {
+    state.see(i, &Event::Given(partitions));
+    for &partition in partitions {
+        let at = state.world.committed.get(&partition).copied().unwrap_or(Offset(0));
+        state.node(i).app.positions.insert(partition, at);
+    }
+}
+
+/// What an onlooker makes of an answer to a heartbeat, by Kafka's documents and not by our machine.
+fn said(answer: &Result<HeartbeatAnswer, ErrorCode>) -> Said {
+    match answer {
+        Ok(_) => Said::Accepted,
+        Err(
+            ErrorCode::UnknownMemberId
+            | ErrorCode::FencedMemberEpoch
+            | ErrorCode::GroupAuthorizationFailed
+            | ErrorCode::GroupIdNotFound
+            | ErrorCode::InvalidRequest,
+        ) => Said::Ended,
+        Err(_) => Said::Refused,
+    }
+}
+
+impl State {
+    /// Consumer `i`, to change it.
+    fn node(&mut self, i: usize) -> &mut Node {
+        Arc::make_mut(&mut self.nodes[i])
+    }
+
+    /// The onlooker sees something of consumer `i`.
+    fn see(&mut self, i: usize, event: &Event<'_>) {
+        let world: &mut World = Arc::make_mut(&mut self.world);
+        if let Err(rule) = world.consumers[i].on(event) {
+            self.violation.get_or_insert(Violation::of(rule).by(i));
+        }
+    }
+
+    fn see_lost(&mut self, i: usize, is_leave: bool) {
+        let event =
+            if is_leave { Event::LeaveOver(Said::Lost) } else { Event::HeartbeatOver(Said::Lost) };
+        self.see(i, &event);
+    }
+}
