@@ -182,6 +182,9 @@ fn check_key(key: &str, value: &str) -> Result<(), ConfigError> {
         return Err(ConfigError::Unknown { key: key.into(), similar: similar(key) });
     };
     match known.unit {
+        Unit::Text if value.len() > TEXT_MAX => {
+            Err(ill_formed(key, &format!("{} bytes", value.len()), "at most 32767 bytes"))
+        }
         Unit::Text => Ok(()),
         Unit::Boolean if read_boolean(value).is_some() => Ok(()),
         Unit::Boolean => Err(ill_formed(key, value, "true or false")),
@@ -289,6 +292,9 @@ fn scaled(number: &str, factor: u64, fraction_allowed: bool) -> Option<u64> {
     let thousandths: u64 = format!("{fraction:0<3}")[..3].parse().ok()?;
     whole.parse::<u64>().ok()?.checked_mul(factor)?.checked_add(thousandths)
 }
+
+/// The longest text that Kafka's protocol carries in a field of its old encoding, bytes.
+const TEXT_MAX: usize = 32_767;
 
 /// A key that is this many edits away is offered as what was meant: two typing errors.
 const SIMILAR_MAX: usize = 2;

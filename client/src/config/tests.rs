@@ -31,6 +31,13 @@ fn unknown_key_is_named_and_a_near_one_is_offered() {
 }
 
 #[test]
+fn texts_that_kafka_cannot_carry_are_refused() {
+    let error = checked(&[("client.id", &"x".repeat(32_768))]).expect_err("too long");
+    assert_eq!(error.key(), Some("client.id"));
+    assert!(error.to_string().len() < 100, "{error}");
+}
+
+#[test]
 fn isolation_level_is_read() {
     let config = checked(&[("isolation.level", "read_committed")]).expect("valid");
     assert_eq!(config.core.isolation, Isolation::ReadCommitted);
