@@ -21,7 +21,7 @@ pub struct Slice {
     pub topics: Topics,
     /// Records in the last partition of each topic; the others are empty.
     pub records: u8,
-    /// How many consumers, the first ones, unsubscribe, commit by themselves and lose connections.
+    /// How many consumers, the first ones, get records, commit, unsubscribe and lose connections.
     pub restless: usize,
     /// Whether the applications have listeners.
     pub listener: bool,
@@ -189,7 +189,7 @@ pub fn commits() -> Slice {
         listener: false,
         detail: Detail { lookup: false, resolve: false, exit: false, interval_commit: true },
         auto_commit: true,
-        budget: Budget { faults: 2, subscribes: 1, narrows: 0, unsubscribes: 1, commits: 2 },
+        budget: Budget { faults: 1, subscribes: 1, narrows: 0, unsubscribes: 1, commits: 2 },
         faults: Faults { disconnect: true, session: true, slow: true, ..NO_FAULTS },
         coordinator: coordinator(0),
         ordered: true,

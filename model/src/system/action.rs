@@ -128,7 +128,7 @@ impl Slice {
             if self.detail.exit {
                 actions.push(Action::Exit(i));
             }
-            if node.next_record(self).is_some() {
+            if i < self.restless && node.next_record(self).is_some() {
                 actions.push(Action::Return(i));
             }
         }

@@ -305,7 +305,11 @@ impl Group {
             Timer::AutoCommit,
             Timer::Backoff(BackoffKind::Heartbeat),
         ] {
-            out.push(Output::Disarm(timer));
+            let leaves_by_it =
+                timer == Timer::Backoff(BackoffKind::Heartbeat) && self.departure.is_backing_off();
+            if !leaves_by_it {
+                out.push(Output::Disarm(timer));
+            }
         }
     }
 

@@ -40,6 +40,12 @@ impl Departure {
         matches!(self, Self::InFlight(_, _, current) if *current == incarnation)
     }
 
+    /// Whether the leave waits before it is sent again.
+    #[must_use]
+    pub fn is_backing_off(&self) -> bool {
+        matches!(self, Self::BackingOff(..))
+    }
+
     /// Begins the leave of `member`.
     pub fn start(&mut self, member: MemberId) {
         assert!(self.is_over(), "a membership begins after the departure from the one before");
