@@ -152,7 +152,8 @@ impl Process {
         Ok((mark, event(&line).expect("the line was parsed a moment ago")))
     }
 
-    /// Waits until `condition` holds, which is asked again after each line that any process prints.
+    /// Waits until `condition` holds, which is asked again after each line that any process prints
+    /// and after each call of [`changed`].
     ///
     /// # Errors
     /// [`ProcessError::Ended`] when one of `processes` ends before, [`ProcessError::TimedOut`] with
@@ -163,22 +164,17 @@ impl Process {
         timeout: Duration,
         condition: impl Fn() -> bool,
     ) -> Result<(), ProcessError> {
-        let deadline = Instant::now() + timeout;
-        loop {
-            let seen = *lock(&PRINTED.0);
-            let ended = processes.iter().find(|process| process.output.lock().open == 0);
-            if condition() {
-                return Ok(());
+        let ended = || processes.iter().find(|process| process.output.lock().open == 0);
+        // A process that has just ended may have brought about what is waited for.
+        let found = until(timeout, || condition() || ended().is_some());
+        match (condition(), ended()) {
+            (true, _) => Ok(()),
+            (false, Some(ended)) if found => {
+                Err(ended.failure(awaited, timeout, &Open(false), "gone"))
             }
-            if let Some(ended) = ended {
-                return Err(ended.failure(awaited, timeout, &Open(false), "gone"));
-            }
-            let printed = lock(&PRINTED.0);
-            let left = deadline.saturating_duration_since(Instant::now());
-            let waited = PRINTED.1.wait_timeout_while(printed, left, |printed| *printed == seen);
-            if waited.unwrap_or_else(PoisonError::into_inner).1.timed_out() {
+            _ => {
                 let first = processes.first().expect("a wait is for some process");
-                return Err(first.failure(awaited, timeout, &Open(true), ""));
+                Err(first.failure(awaited, timeout, &Open(true), ""))
             }
         }
     }
@@ -253,6 +249,30 @@ impl Drop for Process {
     }
 }
 
+/// Tells those who wait in [`Process::await_all`] that something beside a process's output changed.
+pub fn changed() {
+    *lock(&PRINTED.0) += 1;
+    PRINTED.1.notify_all();
+}
+
+/// Waits until `condition` holds, which is asked again after each change; `false`: it did not in
+/// time.
+pub fn until(timeout: Duration, condition: impl Fn() -> bool) -> bool {
+    let deadline = Instant::now() + timeout;
+    loop {
+        let seen = *lock(&PRINTED.0);
+        if condition() {
+            return true;
+        }
+        let printed = lock(&PRINTED.0);
+        let left = deadline.saturating_duration_since(Instant::now());
+        let waited = PRINTED.1.wait_timeout_while(printed, left, |printed| *printed == seen);
+        if waited.unwrap_or_else(PoisonError::into_inner).1.timed_out() {
+            return false;
+        }
+    }
+}
+
 /// What a process has printed; shared with the two threads that read it.
 #[derive(Debug, Default)]
 struct Output {
@@ -289,8 +309,7 @@ impl Output {
     fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.lock());
         self.changed.notify_all();
-        *lock(&PRINTED.0) += 1;
-        PRINTED.1.notify_all();
+        changed();
     }
 
     fn await_line(

@@ -7,7 +7,7 @@ use evenkeel_tests::ledger::{self, Ledger};
 use evenkeel_tests::process::{Process, Signal};
 use std::time::Duration;
 
-const CONSUMER: &str = "consumer";
+pub(crate) const CONSUMER: &str = "consumer";
 
 /// Kafka's own producer and consumer meet on Kafka, and the group ends with lag 0.
 pub(crate) fn kafka_alone(peers: &Peers) -> Outcome {
@@ -66,14 +66,14 @@ pub(crate) fn foreign_members(peers: &Peers) -> Outcome {
 }
 
 /// Waits until the events of `members` together count at least `count` records.
-fn await_consumed(members: &[&Process], count: u64) -> Outcome {
+pub(crate) fn await_consumed(members: &[&Process], count: u64) -> Outcome {
     let counted = || members.iter().map(|member| ledger::consumed(&member.events())).sum::<u64>();
     Process::await_all(members, "records", PATIENCE, || counted() >= count)?;
     Ok(())
 }
 
 /// Waits until each of `members` owns `count` partitions.
-fn await_owned(members: &[&Process], count: usize) -> Outcome {
+pub(crate) fn await_owned(members: &[&Process], count: usize) -> Outcome {
     let owns = |member: &&Process| ledger::owned(&member.events()).len() == count;
     let awaited = format!("assignment of {count} partitions each");
     Process::await_all(members, &awaited, PATIENCE, || members.iter().all(owns))?;
@@ -81,7 +81,7 @@ fn await_owned(members: &[&Process], count: usize) -> Outcome {
 }
 
 /// Asks `member` to leave and waits until it has said so and ended with success.
-fn shut_down(member: &mut Process) -> Outcome {
+pub(crate) fn shut_down(member: &mut Process) -> Outcome {
     member.signal(Signal::Term)?;
     let ended = |event: &serde_json::Value| event["name"] == "shutdown_complete";
     member.await_event(0, "shutdown_complete", PATIENCE, ended)?;
@@ -90,7 +90,7 @@ fn shut_down(member: &mut Process) -> Outcome {
 }
 
 /// Whether `ConsumerGroupCommand --describe` shows `count` committed records and lag 0 everywhere.
-fn assert_no_lag(described: &str, count: u64) {
+pub(crate) fn assert_no_lag(described: &str, count: u64) {
     let mut rows = described.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let head = rows.find(|row| row.contains(&"LAG")).unwrap_or_default();
     let column = |name: &str| head.iter().position(|column| *column == name).unwrap_or(usize::MAX);
@@ -102,6 +102,6 @@ fn assert_no_lag(described: &str, count: u64) {
     assert_eq!(committed, count, "{described}");
 }
 
-const RECORDS: u64 = 1_000;
+pub(crate) const RECORDS: u64 = 1_000;
 /// For a JVM that starts while two others do, on a machine ten times slower than a desktop.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

@@ -5,8 +5,9 @@
 
 mod broker;
 mod differential;
+mod evenkeel_member;
 mod group;
-#[allow(unreachable_pub, unused_imports)] // It is the module of another test too.
+#[allow(unexpected_cfgs)] // The features are those of the crate whose test it is.
 #[path = "../../../model/coordinator/tests/script/mod.rs"]
 mod script;
 
@@ -54,6 +55,9 @@ type Test = fn(&Peers) -> Outcome;
 const TESTS: &[(&str, Test)] = &[
     ("apache_kafka_answers_our_coordinators_sequences_as_written", differential::sequences),
     ("kafkas_consumer_reads_what_kafkas_producer_wrote", group::kafka_alone),
+    ("evenkeel_reads_what_kafkas_producer_wrote", evenkeel_member::alone),
+    ("evenkeel_shares_a_group_with_three_others_on_apache_kafka", evenkeel_member::on_kafka),
+    ("evenkeel_shares_a_group_with_three_others_on_its_own_broker", evenkeel_member::on_broker),
     ("librdkafka_and_franz_go_share_a_group_with_kafkas_consumer", group::foreign_members),
 ];
 
