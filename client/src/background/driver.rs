@@ -42,6 +42,8 @@ pub(super) struct Driver {
     leases: Leases,
     asked: BTreeMap<CallId, oneshot::Sender<Result<Answer, CallFault>>>,
     closing: Option<oneshot::Sender<CloseReport>>,
+    /// No handle is left that could say anything.
+    is_orphaned: bool,
     frame_max: u32,
 }
 
@@ -108,6 +110,7 @@ impl Driver {
             leases: Leases::default(),
             asked: BTreeMap::new(),
             closing: None,
+            is_orphaned: false,
         }
     }
 
@@ -124,8 +127,8 @@ impl Driver {
                     self.on_message(message);
                     self.on_more_messages();
                 }
-                // Every handle is gone; each has said so or was a consumer's, which did.
-                Turn::Message(None) => return,
+                // Every handle is gone. The consumer's has said so: the core ends by itself.
+                Turn::Message(None) => self.is_orphaned = true,
             }
         }
     }
@@ -135,7 +138,7 @@ impl Driver {
             biased;
             () = due(deadline) => Turn::Timer,
             Some(event) = self.net.recv() => Turn::Net(event),
-            message = self.messages.recv() => Turn::Message(message),
+            message = self.messages.recv(), if !self.is_orphaned => Turn::Message(message),
         }
     }
 
