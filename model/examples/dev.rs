@@ -12,6 +12,29 @@ fn main() {
     if let Ok(n) = std::env::var("COMMITS") {
         slice.budget.commits = n.parse().unwrap();
     }
+    if let Ok(k) = std::env::var("KIND") {
+        use evenkeel_model::bounds::Disconnect;
+        let f = &mut slice.faults;
+        let old = *f;
+        f.disconnect = Disconnect::Never;
+        f.session = false;
+        f.rebalance = false;
+        f.slow = false;
+        f.fail = false;
+        f.crash = false;
+        f.failover = false;
+        f.refusals = &[];
+        for k in k.split(',') {
+            match k {
+                "disconnect" => f.disconnect = old.disconnect,
+                "session" => f.session = true,
+                "rebalance" => f.rebalance = true,
+                "crash" => f.crash = true,
+                "failover" => f.failover = true,
+                _ => panic!(),
+            }
+        }
+    }
     if let Ok(n) = std::env::var("RECORDS") {
         slice.records = n.parse().unwrap();
     }

@@ -26,7 +26,7 @@ pub enum Action {
     Done(usize),
     /// The open callback fails.
     Fail(usize),
-    /// Metadata can name every topic.
+    /// Metadata can name one more topic.
     Resolve(usize),
     /// The lookup is answered with who coordinates now.
     Found(usize),
@@ -111,8 +111,10 @@ impl Slice {
             if !app.subscribed && left.subscribes > 0 {
                 actions.push(Action::Subscribe(i));
             }
-            if app.subscribed {
+            if app.subscribed || (self.detail.exit && left.unsubscribes == 0) {
                 actions.push(Action::Poll(i));
+            }
+            if app.subscribed {
                 if left.unsubscribes > 0 && i < self.restless {
                     actions.push(Action::Unsubscribe(i));
                 }
@@ -138,7 +140,7 @@ impl Slice {
                 actions.push(Action::Fail(i));
             }
         }
-        if !node.resolved {
+        if node.resolved < self.topics.len() {
             actions.push(Action::Resolve(i));
         }
     }
@@ -159,7 +161,7 @@ impl Slice {
         if !node.answers.is_empty() {
             actions.push(Action::Answer(i));
         }
-        if faulty && self.faults.disconnect && i < self.restless && !node.is_quiet() {
+        if faulty && i < self.restless && self.faults.disconnect.applies(node) {
             actions.push(Action::Break(i));
         }
         if faulty && self.faults.crash && node.app.subscribed {

@@ -28,8 +28,8 @@ pub struct Node {
     pub late_commit: Option<OffsetCommit>,
     /// A heartbeat from a broken connection that may still be processed.
     pub late_heartbeat: Option<Heartbeat>,
-    /// Metadata can name every topic.
-    pub resolved: bool,
+    /// How many topics metadata can name.
+    pub resolved: usize,
     /// The process is dead.
     pub crashed: bool,
     /// The application.
@@ -47,7 +47,7 @@ pub struct App {
     pub listener: bool,
     /// Whether it wants to be in the group.
     pub subscribed: bool,
-    /// Whether it subscribes to the first topic only.
+    /// Whether it subscribes to the last topic only.
     pub narrowed: bool,
     /// Whether the consumer was refused for good.
     pub refused: bool,
@@ -97,6 +97,12 @@ impl Asked {
         }
     }
 
+    /// Whether it is a commit.
+    #[must_use]
+    pub fn is_commit(&self) -> bool {
+        matches!(self, Self::Commit(..))
+    }
+
     /// Whether it is a heartbeat, but not of this kind.
     #[must_use]
     pub fn is_heartbeat_but(&self, kind: HeartbeatEpoch) -> bool {
@@ -122,7 +128,7 @@ impl Node {
             late_leave: None,
             late_commit: None,
             late_heartbeat: None,
-            resolved: !slice.detail.resolve,
+            resolved: if slice.detail.resolve { 0 } else { slice.topics.len() },
             crashed: false,
             app: App {
                 call: Call::Outside,

@@ -13,7 +13,7 @@ pub(super) fn is_settled(slice: &Slice, state: &State) -> bool {
     let mut members = 0;
     for (i, node) in state.nodes.iter().enumerate() {
         let conduct = &state.world.consumers[i];
-        if !node.crashed && !node.is_quiet() {
+        if !node.crashed && (!node.is_quiet() || node.app.call == Call::Unsubscribe) {
             return false;
         }
         if !is_member(node) {
@@ -53,7 +53,7 @@ pub(super) fn next(slice: &Slice, state: &State) -> Option<Action> {
     }
     let alive = || state.nodes.iter().enumerate().filter(|(_, node)| !node.crashed);
     for (i, node) in alive() {
-        if let Some(action) = communicate(i, node) {
+        if let Some(action) = communicate(slice, i, node) {
             return Some(action);
         }
     }
@@ -75,14 +75,14 @@ pub(super) fn next(slice: &Slice, state: &State) -> Option<Action> {
     coordinator(slice, state).or_else(|| heartbeat(state))
 }
 
-fn communicate(i: usize, node: &Node) -> Option<Action> {
+fn communicate(slice: &Slice, i: usize, node: &Node) -> Option<Action> {
     if !node.answers.is_empty() {
         Some(Action::Answer(i))
     } else if !node.requests.is_empty() {
         Some(Action::Arrive(i))
     } else if node.lookup.is_some() {
         Some(Action::Found(i))
-    } else if !node.resolved {
+    } else if node.resolved < slice.topics.len() {
         Some(Action::Resolve(i))
     } else {
         None

@@ -70,8 +70,9 @@ impl Slice {
                 self.end_callback(state, i, false);
             }
             Action::Resolve(i) => {
-                state.node(i).resolved = true;
-                let topics = self.topics.keys().copied().collect();
+                state.node(i).resolved += 1;
+                let known = state.nodes[i].resolved;
+                let topics = self.topics.keys().take(known).copied().collect();
                 self.feed(state, i, |group, out| group.on_topics_resolved(&topics, out));
             }
             Action::Fire(i, timer) => {
@@ -176,6 +177,11 @@ impl Slice {
                     None if to != node => Err(ErrorCode::NotCoordinator),
                     None => self.heartbeat(state, &request),
                 };
+                let is_member = state.world.grants.contains_key(&request.member);
+                if code.is_none() && is_member && answer == Err(ErrorCode::FencedMemberEpoch) {
+                    let violation = Violation::of(Rule::FencedUnjustly).by(i);
+                    state.violation.get_or_insert(violation);
+                }
                 let is_leave = request.epoch == HeartbeatEpoch::Leave;
                 Reply::Heartbeat(incarnation, is_leave, answer)
             }

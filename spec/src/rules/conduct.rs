@@ -42,6 +42,8 @@ pub struct Conduct {
     asked: BTreeMap<TopicIdPartition, Offset>,
     /// Held, but no longer open: about to be revoked.
     closed: Partitions,
+    /// Held, and the assigned callback has succeeded.
+    welcomed: Partitions,
 }
 
 /// Where a consumer stands, by what it was told.
@@ -385,7 +387,8 @@ impl Conduct {
         match event {
             Event::Given(partitions) => self.held.extend(partitions.iter().copied()),
             Event::Opened(partitions) => {
-                if !partitions.is_subset(&self.held) || self.telling() == Some(Told::Assigned) {
+                let told = !self.listens || partitions.is_subset(&self.welcomed);
+                if !partitions.is_subset(&self.held) || !told {
                     return Err(Rule::ReturnedClosed);
                 }
                 self.open.extend(partitions.iter().copied());
@@ -396,9 +399,16 @@ impl Conduct {
             }
             Event::Released(partitions) => self.on_released(partitions)?,
             Event::Called(told, partitions) => self.on_called(*told, partitions)?,
-            Event::Returned(_) => {
-                if let Some((Told::Revoked | Told::Lost, partitions)) = self.telling.take() {
-                    self.let_go.extend(partitions);
+            Event::Returned(ok) => {
+                match self.telling.take() {
+                    Some((Told::Revoked | Told::Lost, partitions)) => {
+                        self.let_go.extend(partitions);
+                    }
+                    Some((Told::Assigned, partitions)) if *ok => {
+                        let held = partitions.into_iter().filter(|p| self.held.contains(p));
+                        self.welcomed.extend(held);
+                    }
+                    Some((Told::Assigned, _)) | None => {}
                 }
                 if self.standing == Standing::Stale && self.inside {
                     self.standing = Standing::Ended;
@@ -428,6 +438,7 @@ impl Conduct {
         self.open = &self.open - partitions;
         self.let_go = &self.let_go - partitions;
         self.closed = &self.closed - partitions;
+        self.welcomed = &self.welcomed - partitions;
         let Self { at_work, done, accepted, asked, .. } = self;
         for by_partition in [at_work, done, accepted, asked] {
             by_partition.retain(|p, _| !partitions.contains(p));

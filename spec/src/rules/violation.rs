@@ -43,8 +43,8 @@ rules! {
     GrantedWhileHeld "G3"
     /// A member that must revoke is timed, and so is every session.
     Untimed "G4"
-    /// A member epoch never goes back while the membership lasts, and no two members hold a
-    /// partition at one epoch.
+    /// A member epoch never goes back while the membership lasts, nor on while the member revokes;
+    /// and no two members hold a partition at one epoch.
     EpochReused "G5"
     /// A member is granted only topics that it subscribes to.
     GrantedUnsubscribed "G6"
@@ -72,6 +72,9 @@ rules! {
     AcknowledgedUntrue "M5"
     /// A heartbeat after a failure says everything again.
     RetryIncomplete "M10"
+    /// A member that says the last epoch that it was told, or joins, is not fenced while the
+    /// coordinator's records still have it.
+    FencedUnjustly "M11"
     /// A leave reaches the coordinator or is tried until its time is over.
     LeftUntold "M9"
     /// No two callbacks are open at once.

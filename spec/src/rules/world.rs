@@ -149,10 +149,13 @@ impl World {
         Ok(())
     }
 
-    /// G5: epochs only grow, and a partition changes hands only at a greater epoch.
+    /// G5: epochs only grow, not while the member revokes, and a partition changes hands only at a greater epoch.
     fn keeps_epochs(&self, next: &Self) -> Result<(), Violation> {
         for (id, grant) in &next.grants {
-            if self.grants.get(id).is_some_and(|before| before.epoch > grant.epoch) {
+            let before = self.grants.get(id);
+            let revokes = !grant.revoking.is_empty();
+            if before.is_some_and(|b| b.epoch > grant.epoch || (revokes && b.epoch != grant.epoch))
+            {
                 return Err(Violation::of(Rule::EpochReused));
             }
             for (&partition, &since) in &grant.assigned {

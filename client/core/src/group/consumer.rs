@@ -191,7 +191,8 @@ impl Member {
         if !Mutant::ErrorKeepsInFlight.is(mutant) {
             self.in_flight = None;
         }
-        self.all_fields = !Mutant::NoFullAfterLostAnswer.is(mutant);
+        let joined = self.epoch().is_some();
+        self.all_fields = !(Mutant::NoFullAfterLostAnswer.is(mutant) && joined);
         self.interval_over = true;
         self.backing_off = true;
         let step = self.step;
@@ -224,7 +225,8 @@ impl Member {
 
     fn end(&mut self, state: State, new_id: bool) {
         let id = if new_id { self.id + 1 } else { self.id };
-        *self = Self { id, state, subscription: self.subscription.take(), ..Self::default() };
+        let subscription = self.subscription.take();
+        *self = Self { id, state, subscription, all_fields: true, ..Self::default() };
     }
 
     /// Shows every incarnation, for renaming.
