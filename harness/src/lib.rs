@@ -1,1 +1,3 @@
 //! Where belief and product meet: replay, validation and the evenkeel command.
+
+pub mod command;

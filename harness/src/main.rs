@@ -1,1 +1,7 @@
-fn main() {}
+//! The `evenkeel` command. What it does is in the library's `command`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    evenkeel_harness::command::main()
+}

@@ -1,0 +1,326 @@
+//! `evenkeel consume`: a member of a group that prints what it reads, until a signal.
+
+mod events;
+mod line;
+mod listener;
+
+use super::output::{complain, emit, print};
+use super::signal::Ends;
+use super::{Failure, Format, Outcome};
+use evenkeel::{CloseReport, ConfigError, Consumer, PartitionRecords, PollError, Records};
+use listener::Narrator;
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Consume topics as a member of a group and print the records.
+///
+/// One line a record: topic, partition, offset, timestamp (milliseconds since 1970), key, value.
+/// What is not printable is escaped, and so are a key's spaces; what is absent is `null`. SIGINT
+/// and SIGTERM close the consumer properly (commit, callbacks, leave) and exit with 0.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// Brokers to begin with, as `bootstrap.servers` has them.
+    #[arg(long, value_name = "HOST:PORT,…")]
+    bootstrap: String,
+    /// The group to join.
+    #[arg(long)]
+    group: String,
+    /// The topics to subscribe to.
+    #[arg(long = "topic", value_name = "TOPIC", required = true, num_args = 1..)]
+    topics: Vec<String>,
+    /// A consumer configuration by Kafka's name; may be given several times.
+    #[arg(long = "property", value_name = "KEY=VALUE", value_parser = super::key_value)]
+    properties: Vec<(String, String)>,
+    /// Close after so many records; no record beyond them is committed.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    max_messages: Option<u64>,
+    /// Without a committed offset begin with the oldest record (auto.offset.reset=earliest).
+    #[arg(long)]
+    from_beginning: bool,
+    /// Print what Kafka's VerifiableConsumer prints instead, one JSON event a line. As there,
+    /// offsets are committed after each poll unless enable.auto.commit=true is given.
+    #[arg(long)]
+    events: bool,
+}
+
+/// When offsets are committed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Committing {
+    /// By the consumer (`enable.auto.commit`).
+    Auto,
+    /// After each poll, what was printed of it.
+    EachPoll,
+    /// Not at all.
+    Never,
+}
+
+/// What is printed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Style {
+    Lines,
+    Json,
+    Events,
+}
+
+pub(super) fn run(args: Args, format: Format) -> Result<Outcome, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(consume(args, format))
+}
+
+async fn consume(args: Args, format: Format) -> Result<Outcome, Failure> {
+    let mut ends = Ends::listen()?;
+    let style = match format {
+        _ if args.events => Style::Events,
+        Format::Human => Style::Lines,
+        Format::Json => Style::Json,
+    };
+    let committing = args.committing();
+    let mut consumer = args.consumer(committing)?;
+    if style == Style::Events {
+        print(&events::startup_complete())?;
+    }
+    // Not for nothing: a revocation waits for a poll where there is a listener.
+    let subscribed = match style {
+        Style::Events => consumer.subscribe_with(args.topics, Narrator).await,
+        Style::Lines | Style::Json => consumer.subscribe(args.topics).await,
+    };
+    subscribed.map_err(|error| Failure::Usage(error.to_string()))?;
+    let mut reader = Reader { committing, style, left: args.max_messages, told: BTreeSet::new() };
+    let read = reader.read(&mut consumer, &mut ends).await;
+    // Whoever asks a second time does not want to wait any longer.
+    let report = tokio::select! {
+        biased;
+        () = ends.wait() => None,
+        report = consumer.close(CLOSE_MAX) => Some(report),
+    };
+    if style == Style::Events {
+        print(&events::shutdown_complete())?;
+    }
+    read?;
+    report.iter().for_each(tell_losses);
+    Ok(Outcome::Holds)
+}
+
+impl Args {
+    fn property(&self, key: &str) -> Option<&str> {
+        let given = self.properties.iter().rev().find(|(given, _)| given == key);
+        given.map(|(_, value)| value.as_str())
+    }
+
+    fn committing(&self) -> Committing {
+        let counts = self.events || self.max_messages.is_some();
+        match self.property(AUTO_COMMIT).map(str::trim) {
+            Some(no) if no.eq_ignore_ascii_case("false") && !self.events => Committing::Never,
+            // By itself it would commit whole polls, also what is beyond --max-messages.
+            Some(yes) if yes.eq_ignore_ascii_case("true") && self.max_messages.is_none() => {
+                Committing::Auto
+            }
+            _ if counts => Committing::EachPoll,
+            _ => Committing::Auto,
+        }
+    }
+
+    fn consumer(&self, committing: Committing) -> Result<Consumer, Failure> {
+        let mut builder = Consumer::builder();
+        if self.from_beginning {
+            builder = builder.property("auto.offset.reset", "earliest");
+        }
+        for (key, value) in &self.properties {
+            builder = builder.property(key, value);
+        }
+        builder = builder.bootstrap_servers(&self.bootstrap).group_id(&self.group);
+        if committing == Committing::EachPoll
+            && self.property(AUTO_COMMIT).is_none_or(|given| given.trim().parse::<bool>().is_ok())
+        {
+            builder = builder.enable_auto_commit(false);
+        }
+        builder.build().map_err(|error| match error {
+            ConfigError::Background { .. } => Failure::World(error.to_string()),
+            error => Failure::Usage(error.to_string()),
+        })
+    }
+}
+
+/// Reads until a signal, until enough is read, or until nobody reads the output any more.
+#[derive(Debug)]
+struct Reader {
+    committing: Committing,
+    style: Style,
+    /// How many records are still wanted; `None`: all that come.
+    left: Option<u64>,
+    /// Complaints made, each once.
+    told: BTreeSet<String>,
+}
+
+/// What of one partition's records is taken.
+pub(super) struct Taken<'a> {
+    pub(super) records: &'a PartitionRecords,
+    pub(super) count: usize,
+}
+
+impl Reader {
+    async fn read(&mut self, consumer: &mut Consumer, ends: &mut Ends) -> Result<(), Failure> {
+        while self.left != Some(0) {
+            let polled = tokio::select! {
+                biased;
+                () = ends.wait() => return Ok(()),
+                polled = consumer.poll(POLL_MAX) => polled,
+            };
+            let records = match polled {
+                Ok(records) => records,
+                Err(error) => {
+                    self.judge(&error)?;
+                    continue;
+                }
+            };
+            let taken = self.take(&records);
+            if taken.is_empty() {
+                continue;
+            }
+            let text = match self.style {
+                Style::Events => events::records_consumed(&taken),
+                Style::Lines => line::human(&taken),
+                Style::Json => line::json(&taken),
+            };
+            if !emit(&text)? {
+                return Ok(());
+            }
+            if self.committing == Committing::EachPoll
+                && !self.commit(consumer, ends, &taken).await?
+            {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// As many of the records as are wanted.
+    fn take<'a>(&mut self, records: &'a Records) -> Vec<Taken<'a>> {
+        let mut taken = Vec::new();
+        for records in records.partitions().filter(|records| !records.is_empty()) {
+            let wanted = self.left.map_or(usize::MAX, |left| left.try_into().unwrap_or(usize::MAX));
+            let count = records.len().min(wanted);
+            if count > 0 {
+                taken.push(Taken { records, count });
+            }
+            self.left = self.left.map(|left| left - count as u64);
+        }
+        taken
+    }
+
+    /// Commits what was taken. False: the command was asked to end meanwhile.
+    async fn commit(
+        &self,
+        consumer: &Consumer,
+        ends: &mut Ends,
+        taken: &[Taken<'_>],
+    ) -> Result<bool, Failure> {
+        let mut commit = std::pin::pin!(consumer.commit_offsets(taken.iter().map(Taken::commits)));
+        let (committed, goes_on) = tokio::select! {
+            biased;
+            committed = &mut commit => (Some(committed), true),
+            () = ends.wait() => (timeout(CLOSE_MAX, commit).await.ok(), false),
+        };
+        let error = match committed {
+            Some(Ok(())) => None,
+            Some(Err(error)) => Some(error.to_string()),
+            None => Some("not confirmed before the end".to_owned()),
+        };
+        if self.style == Style::Events {
+            return Ok(emit(&events::offsets_committed(taken, error.as_deref()))? && goes_on);
+        }
+        if let Some(error) = error {
+            complain(&error);
+        }
+        Ok(goes_on)
+    }
+
+    /// Goes on after an error that will pass, told once; else says what to do.
+    fn judge(&mut self, error: &PollError) -> Result<(), Failure> {
+        let (passes, advice) = match error {
+            PollError::Refused { .. } | PollError::Topic { .. } | PollError::Partition { .. } => {
+                (true, "trying again")
+            }
+            PollError::Listener { .. } => (true, "going on"),
+            PollError::NoBroker { .. } => (false, "start the broker or check --bootstrap"),
+            PollError::Unsupported { .. } => {
+                (false, "evenkeel needs Apache Kafka 4.0 or newer with the consumer group protocol")
+            }
+            PollError::NoOffset { .. } | PollError::OffsetOutOfRange { .. } => {
+                let advice = "choose with --from-beginning or --property auto.offset.reset=latest";
+                return Err(Failure::Usage(format!("{error}; {advice}")));
+            }
+            PollError::Record { .. } => {
+                (false, "to go on without these records set the group's offset past them")
+            }
+            _ => (false, "mend the cause and start again"),
+        };
+        let sentence = format!("{error}; {advice}");
+        if !passes {
+            return Err(Failure::World(sentence));
+        }
+        if !self.told.contains(&sentence) {
+            complain(&sentence);
+            self.told.insert(sentence);
+        }
+        Ok(())
+    }
+}
+
+/// Says what a close could not do.
+fn tell_losses(report: &CloseReport) {
+    if let Some(reason) = &report.died {
+        complain(&format_args!("the consumer ended by itself: {reason}"));
+    } else if !report.left {
+        complain(
+            &"the coordinator did not confirm the leave in time: the group notices by the session \
+              timeout, and records may come again",
+        );
+    }
+}
+
+const AUTO_COMMIT: &str = "enable.auto.commit";
+/// How long one poll waits; only the rhythm in which nothing happens.
+const POLL_MAX: Duration = Duration::from_secs(1);
+/// How long commit, callbacks and leave may take at the end.
+const CLOSE_MAX: Duration = Duration::from_secs(10);
+
+const EXAMPLES: &str = "\
+Examples:
+  evenkeel consume --bootstrap localhost:9092 --group g --topic orders --from-beginning
+  evenkeel consume --bootstrap b1:9092,b2:9092 --group g --topic a b --property client.id=reader
+  evenkeel consume --bootstrap localhost:9092 --group g --topic orders --max-messages 10 --format json
+  evenkeel consume --bootstrap localhost:9092 --group g --topic orders --events";
+
+#[cfg(test)]
+mod tests {
+    use super::{Args, Committing};
+
+    fn committing(property: Option<&str>, events: bool, max_messages: Option<u64>) -> Committing {
+        let properties = property.map(|value| ("enable.auto.commit".into(), value.into()));
+        let args = Args {
+            bootstrap: "localhost:9092".into(),
+            group: "g".into(),
+            topics: vec!["t".into()],
+            properties: properties.into_iter().collect(),
+            max_messages,
+            from_beginning: false,
+            events,
+        };
+        args.committing()
+    }
+
+    #[test]
+    fn who_counts_commits_what_was_counted() {
+        use Committing::{Auto, EachPoll, Never};
+        assert_eq!(committing(None, false, None), Auto);
+        assert_eq!(committing(None, true, None), EachPoll);
+        assert_eq!(committing(None, false, Some(7)), EachPoll);
+        assert_eq!(committing(Some("true"), true, None), Auto);
+        assert_eq!(committing(Some("true"), false, Some(7)), EachPoll);
+        assert_eq!(committing(Some("false"), false, Some(7)), Never);
+        assert_eq!(committing(Some("false"), true, None), EachPoll);
+    }
+}

@@ -1,0 +1,87 @@
+//! `evenkeel explore`: stateright's Explorer on one slice.
+
+use super::output::print;
+use super::signal::Ends;
+use super::{Failure, Outcome, story};
+use evenkeel_model::bounds::Slice;
+use evenkeel_model::explore::System;
+use evenkeel_model::system::{Action, State};
+use stateright::{Model, Property};
+use std::net::TcpListener;
+
+/// Walk through a small world step by step in a web browser (stateright's Explorer).
+///
+/// Each state lists the actions that may happen next, and each action the world after it. States
+/// are computed when they are asked for. Ctrl-C ends it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  evenkeel explore one-member --port 3000")]
+pub(super) struct Args {
+    /// The slice to walk through.
+    slice: String,
+    /// The TCP port to serve on, on this machine only.
+    #[arg(long, default_value_t = 3000)]
+    port: u16,
+}
+
+pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
+    let slice = super::slice(&args.slice)?;
+    let address = ("127.0.0.1", args.port);
+    // The Explorer panics where it cannot listen.
+    let taken = |error| {
+        let sentence = "stop what listens there, or choose another with --port";
+        Failure::World(format!("cannot listen on port {}: {error}; {sentence}", args.port))
+    };
+    drop(TcpListener::bind(address).map_err(taken)?);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    runtime.block_on(async {
+        let mut ends = Ends::listen()?;
+        print(&format!("{} at http://localhost:{} (Ctrl-C ends it)\n", slice.name, args.port))?;
+        // It serves until the process ends.
+        std::thread::spawn(move || Shown(slice).checker().serve(address));
+        ends.wait().await;
+        Ok(Outcome::Holds)
+    })
+}
+
+/// The slice as the Explorer shows it: renamed in each step, ended by a violation.
+struct Shown(Slice);
+
+impl Model for Shown {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        self.0.init_states().iter().map(|state| self.0.canonical(state)).collect()
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        if state.violation.is_none() {
+            self.0.actions(state, actions);
+        }
+    }
+
+    fn next_state(&self, state: &State, action: Action) -> Option<State> {
+        self.0.next_state(state, action).map(|after| self.0.canonical(&after))
+    }
+
+    fn format_action(&self, action: &Action) -> String {
+        action.to_string()
+    }
+
+    fn format_step(&self, last: &State, action: Action) -> Option<String> {
+        let after = self.next_state(last, action)?;
+        Some(match after.violation {
+            Some(violation) => format!("{violation}\n{}", story::world(&self.0, &after)),
+            None => story::world(&self.0, &after),
+        })
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always("the rules hold", |_, state: &State| state.violation.is_none()),
+            Property::sometimes("at rest with members", |shown: &Self, state: &State| {
+                shown.0.goal(state) && !state.world.grants.is_empty()
+            }),
+        ]
+    }
+}

@@ -1,0 +1,66 @@
+//! The main job: what `evenkeel` does without a subcommand.
+//!
+//! Belief, then product: the slices are explored, then two shipped consumers read a million records
+//! over TCP from the embedded broker while one of them leaves. One table, one exit code.
+
+mod consume;
+
+use super::check::{Report, examine};
+use super::output::{Table, grouped, print, print_json};
+use super::{Failure, Format, Outcome};
+use consume::{Consumed, consume};
+use evenkeel_model::bounds;
+use serde::Serialize;
+
+/// What the main job prints as JSON.
+#[derive(Debug, Serialize)]
+struct Job {
+    check: Report,
+    consume: Consumed,
+    ok: bool,
+}
+
+pub(super) fn run(format: Format) -> Result<Outcome, Failure> {
+    let check = Report::of_slices(examine(&bounds::slices()));
+    let consume = consume(RECORDS)?;
+    let ok = check.holds() && consume.holds();
+    let job = Job { check, consume, ok };
+    match format {
+        Format::Human => print(&job.text())?,
+        Format::Json => print_json(&job)?,
+    }
+    Ok(Outcome::of(ok))
+}
+
+impl Job {
+    fn text(&self) -> String {
+        let verdict = |holds: bool| if holds { "holds" } else { "BROKEN" }.to_owned();
+        let mut table = Table::new(&["part", "what", "verdict", "seconds", "figures"], &[1, 2, 4]);
+        let mut stories = String::new();
+        for slice in self.check.slices() {
+            let (states, transitions) = (grouped(slice.unique_states), grouped(slice.transitions));
+            table.row(vec![
+                "check".to_owned(),
+                slice.name.to_owned(),
+                verdict(slice.holds()),
+                format!("{:.1}", slice.seconds),
+                format!("{states} states, {transitions} transitions, depth {}", slice.depth),
+            ]);
+            for line in slice.stories() {
+                stories.push_str(line);
+                stories.push('\n');
+            }
+        }
+        table.row(vec![
+            "consume".to_owned(),
+            "two members, one leaves".to_owned(),
+            verdict(self.consume.holds()),
+            format!("{:.1}", self.consume.seconds),
+            self.consume.figures(),
+        ]);
+        format!("{stories}{}", table.text())
+    }
+}
+
+/// Records that are consumed.
+const RECORDS: u64 = 1_000_000;

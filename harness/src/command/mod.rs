@@ -1,0 +1,187 @@
+//! The `evenkeel` command: its grammar, its exit codes, and one file for each subcommand.
+//!
+//! Decides how what the project knows is asked for and told. Nothing is decided here about the
+//! protocol; whoever wants the figures without a terminal calls the model or replay.
+
+mod broker;
+mod check;
+mod consume;
+mod explore;
+mod main_job;
+mod output;
+mod signal;
+mod story;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use evenkeel_model::bounds::{self, Slice};
+use std::fmt;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// A Kafka consumer whose group protocol is model-checked. Without a subcommand: the main job.
+#[derive(Debug, Parser)]
+#[command(name = "evenkeel", version, about, long_about = LONG_ABOUT, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// How results are printed on standard output; progress and logs go to standard error.
+    #[arg(long, value_enum, global = true, default_value_t = Format::Human)]
+    format: Format,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Format {
+    /// Tables and lines for people.
+    Human,
+    /// One JSON object; of `consume` one a line.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Explore small worlds exhaustively and judge every transition by the protocol's rules.
+    Check(check::Args),
+    /// Walk through a small world step by step in a web browser (stateright's Explorer).
+    Explore(explore::Args),
+    /// Run a test broker that any Kafka client can use.
+    Broker(broker::Args),
+    /// Consume topics as a member of a group and print the records.
+    Consume(consume::Args),
+}
+
+/// What a command that did its work has to say by its exit code.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Outcome {
+    /// All holds: 0.
+    Holds,
+    /// A violation, a survivor, a divergence, a lost record: 1.
+    Found,
+}
+
+impl Outcome {
+    fn of(holds: bool) -> Self {
+        if holds { Self::Holds } else { Self::Found }
+    }
+}
+
+/// Why a command could not do its work, as a sentence for who typed it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Failure {
+    /// Wrong usage or configuration: 2.
+    Usage(String),
+    /// No broker, a port that is taken: 3.
+    World(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(sentence) | Self::World(sentence) => f.write_str(sentence),
+        }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    /// Of standard output, a runtime or signals: nothing that another usage would mend.
+    fn from(error: std::io::Error) -> Self {
+        Self::World(format!("the operating system refused: {error}"))
+    }
+}
+
+/// Runs the command that this process was started with. Exit codes: 0 all holds, 1 something was
+/// found, 2 wrong usage or configuration, 3 the world failed.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Cli { command, format } = Cli::parse();
+    start_log(command.as_ref());
+    let result = match command {
+        None => main_job::run(format),
+        Some(Command::Check(args)) => check::run(&args, format),
+        Some(Command::Explore(args)) => explore::run(&args),
+        Some(Command::Broker(args)) => broker::run(args, format),
+        Some(Command::Consume(args)) => consume::run(args, format),
+    };
+    let code = match result {
+        Ok(Outcome::Holds) => 0,
+        Ok(Outcome::Found) => 1,
+        Err(failure) => {
+            output::complain(&failure);
+            match failure {
+                Failure::Usage(_) => 2,
+                Failure::World(_) => 3,
+            }
+        }
+    };
+    ExitCode::from(code)
+}
+
+/// Logs to standard error what `RUST_LOG` asks for; without it the client's warnings while
+/// consuming, and nothing else.
+fn start_log(command: Option<&Command>) {
+    let unasked = match command {
+        Some(Command::Consume(_)) => "evenkeel=warn,evenkeel::connection=off",
+        _ => "off",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(unasked));
+    let started = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    started.init();
+}
+
+/// The slices of these names, in the order given; all of them when none is named.
+fn slices(names: &[String]) -> Result<Vec<Slice>, Failure> {
+    if names.is_empty() {
+        return Ok(bounds::slices());
+    }
+    names.iter().map(|name| slice(name)).collect()
+}
+
+fn slice(name: &str) -> Result<Slice, Failure> {
+    bounds::slice(name).ok_or_else(|| {
+        let known: Vec<_> = bounds::slices().iter().map(|slice| slice.name).collect();
+        Failure::Usage(format!("there is no slice {name:?}; there are {}", known.join(", ")))
+    })
+}
+
+/// Reads `KEY=VALUE`.
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+const LONG_ABOUT: &str = "\
+A Kafka consumer whose group protocol (KIP-848) is model-checked.
+
+Without a subcommand the main job runs: explore the small worlds (\"slices\") exhaustively, then \
+consume 1,000,000 records over TCP from the embedded broker with two members of which one leaves, \
+and print one table.";
+
+const EXAMPLES: &str = "\
+Examples:
+  evenkeel                                   the main job, under a minute
+  evenkeel check one-member                  one slice: states, rules, liveness
+  evenkeel check --mutants                   also seed every known fault: each must be found
+  evenkeel explore two-members               click through the protocol at localhost:3000
+  evenkeel broker --topic orders:6           a broker on localhost:9092, logs in memory
+  evenkeel consume --bootstrap localhost:9092 --group g --topic orders --from-beginning
+
+Exit codes: 0 all holds; 1 something was found; 2 wrong usage or configuration; 3 the world failed
+(no broker, port taken). RUST_LOG=evenkeel=debug shows the client's log.";
+
+#[cfg(test)]
+mod tests {
+    use super::{Cli, Failure, slice};
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_unknown_slice_is_answered_with_the_known_ones() {
+        let Err(Failure::Usage(sentence)) = slice("three-members") else { panic!("it is unknown") };
+        assert!(sentence.contains("three-members"), "{sentence}");
+        assert!(sentence.contains("one-member, two-members"), "{sentence}");
+    }
+}
