@@ -61,6 +61,18 @@ fn main() {
             }
         }
     }
+    match e.converges_fairly(&slice) {
+        Ok(n) => println!("fair ok {n}"),
+        Err(e) => {
+            println!("fair: {e}");
+            if let evenkeel_model::explore::LivenessError::Diverges(d) = e {
+                println!("stem {}", d.lasso.stem);
+                for a in &d.lasso.path.actions {
+                    println!("   {a}");
+                }
+            }
+        }
+    }
     match e.always_convergeable(&slice) {
         Ok(n) => println!("AG EF ok {n}"),
         Err(e) => println!("AG EF: {e}"),

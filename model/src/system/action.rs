@@ -14,8 +14,10 @@ pub enum Action {
     Narrow(usize),
     /// The application enters poll.
     Poll(usize),
-    /// Poll returns with nothing, or is dropped.
+    /// Poll returns with nothing.
     Exit(usize),
+    /// Poll is dropped in the middle of a callback, which the next call resumes.
+    Drop(usize),
     /// Poll returns the next record of the first partition that has one.
     Return(usize),
     /// The application commits everything that was returned.
@@ -47,8 +49,11 @@ pub enum Action {
     LateHeartbeat(usize),
     /// A timer of the consumer fires.
     Fire(usize, Timer),
-    /// The session of a member id of this consumer expires; the id is told by its number.
+    /// The session of a member id of this consumer expires, although it lives; the id is told by its
+    /// number.
     Session(usize, u32),
+    /// The session of a member id expires that nobody speaks for any more.
+    Bury(usize, u32),
     /// The coordinator's patience with this consumer's revocation ends.
     Rebalance(usize, u32),
     /// The coordinator's assignment interval is over.
@@ -127,8 +132,11 @@ impl Slice {
             }
         }
         if app.call == Call::Poll {
-            if self.detail.exit {
+            if app.callback.is_none() && self.detail.exit {
                 actions.push(Action::Exit(i));
+            }
+            if app.callback.is_some() && left.faults > 0 && self.faults.fail {
+                actions.push(Action::Drop(i));
             }
             if i < self.restless && node.next_record(self).is_some() {
                 actions.push(Action::Return(i));
@@ -189,8 +197,9 @@ impl Slice {
             match timer {
                 Patience::Session(id) => {
                     let (i, number) = self.consumer_of(id);
-                    let is_gone = state.nodes[i].is_gone(self, id);
-                    if is_gone || (faulty && self.faults.session) {
+                    if state.nodes[i].is_gone(self, id) {
+                        actions.push(Action::Bury(i, number));
+                    } else if faulty && self.faults.session {
                         actions.push(Action::Session(i, number));
                     }
                 }
@@ -215,6 +224,7 @@ impl fmt::Display for Action {
             Self::Narrow(i) => write!(f, "narrow c{i}"),
             Self::Poll(i) => write!(f, "poll c{i}"),
             Self::Exit(i) => write!(f, "exit c{i}"),
+            Self::Drop(i) => write!(f, "drop c{i}"),
             Self::Return(i) => write!(f, "return c{i}"),
             Self::Commit(i) => write!(f, "commit c{i}"),
             Self::Unsubscribe(i) => write!(f, "unsubscribe c{i}"),
@@ -230,6 +240,7 @@ impl fmt::Display for Action {
             Self::LateCommit(i) => write!(f, "late c{i} commit"),
             Self::LateHeartbeat(i) => write!(f, "late c{i} heartbeat"),
             Self::Fire(i, timer) => write!(f, "timer c{i} {timer:?}"),
+            Self::Bury(i, number) => write!(f, "bury c{i} id {number}"),
             Self::Session(i, 0) => write!(f, "session c{i}"),
             Self::Session(i, number) => write!(f, "session c{i} id {number}"),
             Self::Rebalance(i, 0) => write!(f, "rebalance c{i}"),

@@ -1,6 +1,6 @@
 //! Abstract transitions: what remains of a step when numbers, ids and epochs are dropped.
 
-use super::{Action, Asked, Call, Reply, State};
+use super::{Action, Asked, Reply, State};
 use evenkeel_coordinator::GroupState;
 use evenkeel_core::group::Callback;
 use evenkeel_core::group::consumer::State as Membership;
@@ -24,7 +24,6 @@ pub struct Key {
 pub struct Local {
     membership: &'static str,
     phase: &'static str,
-    call: &'static str,
     callback: &'static str,
 }
 
@@ -45,21 +44,15 @@ impl Key {
 impl Local {
     fn of(state: &State, i: usize) -> Self {
         let node = &state.nodes[i];
-        let call = match node.app.call {
-            Call::Outside => "outside",
-            Call::Poll => "in poll",
-            Call::Unsubscribe => "in unsubscribe",
-        };
         let callback = match &node.app.callback {
             None => "",
-            Some((_, Callback::Assigned(_))) => " assigned",
-            Some((_, Callback::Revoked(_))) => " revoked",
-            Some((_, Callback::Lost(..))) => " lost",
+            Some((_, Callback::Assigned(_))) => ", assigned open",
+            Some((_, Callback::Revoked(_))) => ", revoked open",
+            Some((_, Callback::Lost(..))) => ", lost open",
         };
         Self {
             membership: membership(node.group.state(), node.group.is_departing()),
             phase: phase(node.group.phase()),
-            call,
             callback,
         }
     }
@@ -134,6 +127,7 @@ impl Action {
             | Self::Narrow(i)
             | Self::Poll(i)
             | Self::Exit(i)
+            | Self::Drop(i)
             | Self::Return(i)
             | Self::Commit(i)
             | Self::Unsubscribe(i)
@@ -150,6 +144,7 @@ impl Action {
             | Self::LateHeartbeat(i)
             | Self::Fire(i, _)
             | Self::Session(i, _)
+            | Self::Bury(i, _)
             | Self::Rebalance(i, _)
             | Self::Crash(i) => i,
             Self::Interval | Self::Failover => 0,
@@ -163,6 +158,7 @@ impl Action {
             Self::Narrow(_) => Self::Narrow(0),
             Self::Poll(_) => Self::Poll(0),
             Self::Exit(_) => Self::Exit(0),
+            Self::Drop(_) => Self::Drop(0),
             Self::Return(_) => Self::Return(0),
             Self::Commit(_) => Self::Commit(0),
             Self::Unsubscribe(_) => Self::Unsubscribe(0),
@@ -179,6 +175,7 @@ impl Action {
             Self::LateHeartbeat(_) => Self::LateHeartbeat(0),
             Self::Fire(_, timer) => Self::Fire(0, timer),
             Self::Session(..) => Self::Session(0, 0),
+            Self::Bury(..) => Self::Bury(0, 0),
             Self::Rebalance(..) => Self::Rebalance(0, 0),
             Self::Interval => Self::Interval,
             Self::Failover => Self::Failover,
@@ -189,14 +186,14 @@ impl Action {
 
 impl fmt::Display for Local {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { membership, phase, call, callback } = self;
-        write!(f, "{membership}{phase} {call}{callback}")
+        let Self { membership, phase, callback } = self;
+        write!(f, "{membership}{phase}{callback}")
     }
 }
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let action = self.action.to_string().replace(" c0", "");
+        let action = self.action.to_string().replace(" c0", "").replace(" id 0", "");
         let space = if self.message.is_empty() { "" } else { " " };
         let message = self.message;
         write!(f, "{action}{space}{message} | {} [{}]", self.before, self.group.0.name())?;

@@ -150,6 +150,25 @@ impl Node {
         self.lookup.is_none() && self.requests.is_empty() && self.answers.is_empty()
     }
 
+    /// Whether nothing is on its connections but commits, and heartbeats that change nothing.
+    #[must_use]
+    pub fn is_at_ease(&self) -> bool {
+        let repeats = |asked: &Asked| match asked {
+            Asked::Heartbeat(_, _, request) => {
+                matches!(request.epoch, HeartbeatEpoch::Stay(_)) && request.owned.is_none()
+            }
+            Asked::Commit(..) => true,
+        };
+        let confirms = |reply: &Reply| match reply {
+            Reply::Heartbeat(_, is_leave, Ok(answer)) => !is_leave && answer.assignment.is_none(),
+            Reply::Heartbeat(_, _, Err(_)) => false,
+            Reply::Commit(..) => true,
+        };
+        self.lookup.is_none()
+            && self.requests.iter().all(repeats)
+            && self.answers.iter().all(confirms)
+    }
+
     /// Whether records were returned that the application may want to commit.
     #[must_use]
     pub fn has_returned(&self) -> bool {

@@ -7,13 +7,13 @@ use evenkeel_spec::words::{Partitions, Timer};
 
 /// Whether the group is at rest, judged from outside: what every living subscriber holds and may
 /// return is what the coordinator grants it, all partitions are granted, everybody else is gone, and
-/// nothing is on its way.
+/// nothing is on its way but commits and heartbeats that say and tell nothing new.
 pub(super) fn is_settled(slice: &Slice, state: &State) -> bool {
     let mut granted = Partitions::new();
     let mut members = 0;
     for (i, node) in state.nodes.iter().enumerate() {
         let conduct = &state.world.consumers[i];
-        if !node.crashed && (!node.is_quiet() || node.app.call == Call::Unsubscribe) {
+        if !node.crashed && (!node.is_at_ease() || node.app.call == Call::Unsubscribe) {
             return false;
         }
         if !is_member(node) {
@@ -94,7 +94,7 @@ fn coordinator(slice: &Slice, state: &State) -> Option<Action> {
     state.brain.timers.iter().find_map(|timer| match *timer {
         Patience::Session(id) => {
             let (i, number) = slice.consumer_of(id);
-            state.nodes[i].is_gone(slice, id).then_some(Action::Session(i, number))
+            state.nodes[i].is_gone(slice, id).then_some(Action::Bury(i, number))
         }
         Patience::Assignment => Some(Action::Interval),
         Patience::Rebalance(_) => None,
@@ -125,10 +125,12 @@ pub(super) fn is_fair(action: &Action) -> bool {
         | Action::Arrive(_)
         | Action::Answer(_)
         | Action::Interval
+        | Action::Bury(..)
         | Action::Fire(_, Timer::Heartbeat | Timer::Backoff(_)) => true,
         Action::Subscribe(_)
         | Action::Narrow(_)
         | Action::Exit(_)
+        | Action::Drop(_)
         | Action::Return(_)
         | Action::Commit(_)
         | Action::Unsubscribe(_)

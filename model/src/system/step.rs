@@ -47,7 +47,8 @@ impl Slice {
                 state.see(i, &Event::Entered { seen: true, polls: true });
                 self.feed(state, i, |group, out| group.on_poll(true, out));
             }
-            Action::Exit(i) => {
+            Action::Exit(i) | Action::Drop(i) => {
+                state.left.faults -= u8::from(action == Action::Drop(i));
                 state.node(i).app.call = Call::Outside;
                 state.see(i, &Event::Exited);
                 self.feed(state, i, Group::on_poll_ended);
@@ -106,11 +107,9 @@ impl Slice {
             Action::LateLeave(_) | Action::LateCommit(_) | Action::LateHeartbeat(_) => {
                 self.arrive_late(state, action);
             }
-            Action::Session(i, number) => {
+            Action::Session(i, number) | Action::Bury(i, number) => {
+                state.left.faults -= u8::from(action == Action::Session(i, number));
                 let id = self.member_id(i, number);
-                if !state.nodes[i].is_gone(self, id) {
-                    state.left.faults -= 1;
-                }
                 self.fire_at_coordinator(state, evenkeel_coordinator::Timer::Session(id));
             }
             Action::Rebalance(i, number) => {
