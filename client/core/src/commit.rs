@@ -1,7 +1,7 @@
 //! Which offsets are committed, when, and in whose name: `OffsetCommit` (key 8). spec/06-commit.md.
 //!
 //! Decides what is *returned*, *released* and *accepted* for each owned partition; keeps at most one
-//! request in flight [O4]; lets no offset outlive the ownership under which it was returned [O5].
+//! request in flight (O4); lets no offset outlive the ownership under which it was returned (O10).
 //! Whether there is an epoch and a coordinator to send with is the group's to know.
 
 use crate::Incarnation;
@@ -29,7 +29,7 @@ pub struct Commit {
 struct Progress {
     /// Handed to the application, which may still be at work on them.
     unreleased: Option<Committed>,
-    /// The application is done up to here [O1].
+    /// The application is done up to here (O1).
     released: Option<Committed>,
     /// The coordinator has accepted this.
     accepted: Option<Committed>,
@@ -65,7 +65,7 @@ impl Commit {
         }
     }
 
-    /// The application is done with everything that it was given [O1].
+    /// The application is done with everything that it was given (O1).
     pub fn release(&mut self) {
         for progress in self.progress.values_mut() {
             if let Some(next) = progress.unreleased.take() {
@@ -80,7 +80,7 @@ impl Commit {
         self.progress.iter().any(|(p, at)| at.unreleased.is_some() && partitions.contains(p))
     }
 
-    /// Everything that was returned, released or not: what `commit()` covers [O2].
+    /// Everything that was returned, released or not: what `commit()` covers (O2).
     #[must_use]
     pub fn returned(&self) -> Offsets {
         let newest = |at: &Progress| at.unreleased.clone().or_else(|| at.released.clone());
@@ -105,7 +105,7 @@ impl Commit {
         }
     }
 
-    /// Enqueues what is released of `partitions` (`None`: of all) and not accepted yet [O3].
+    /// Enqueues what is released of `partitions` (`None`: of all) and not accepted yet (O3).
     pub fn commit_released(&mut self, partitions: Option<&Partitions>, mutant: Option<Mutant>) {
         let mut offsets = self.uncommitted(partitions);
         if Mutant::CommitUnreleased.is(mutant) {
@@ -148,8 +148,8 @@ impl Commit {
         free && !self.backing_off && !self.pending.is_empty()
     }
 
-    /// Puts everything that waits into one request [O4]: the application's word over what is merely
-    /// released, later words over earlier ones [O9].
+    /// Puts everything that waits into one request (O4): the application's word over what is merely
+    /// released, later words over earlier ones (O9).
     pub fn send(
         &mut self,
         incarnation: Incarnation,
@@ -202,7 +202,7 @@ impl Commit {
         }
     }
 
-    /// The request must be sent again after a backoff; what ended meanwhile is not [O5].
+    /// The request must be sent again after a backoff; what ended meanwhile is not (O10).
     pub fn on_retry(&mut self, mutant: Option<Mutant>, out: &mut Vec<Output>) {
         let Some(flight) = self.in_flight.take() else { return };
         if Mutant::RetryLowers.is(mutant) {
@@ -228,7 +228,7 @@ impl Commit {
         self.in_flight.as_ref().map(|flight| (flight.incarnation, flight.epoch))
     }
 
-    /// Gives up on every commit that touches `partitions`: the time for it is over [O6].
+    /// Gives up on every commit that touches `partitions`: the time for it is over (O6).
     pub fn give_up(&mut self, partitions: &Partitions, error: CommitError, out: &mut Vec<Output>) {
         let touches = |entry: &Entry| entry.offsets.keys().any(|p| partitions.contains(p));
         let mut kept = Vec::new();
@@ -248,7 +248,7 @@ impl Commit {
     }
 
     /// The ownership of `partitions` ended: nothing that was returned under it is committed any
-    /// more [O5]. A request in flight keeps its slot until it is answered or lost.
+    /// more (O10). A request in flight keeps its slot until it is answered or lost.
     pub fn on_ownership_ended(
         &mut self,
         partitions: &Partitions,

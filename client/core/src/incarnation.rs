@@ -3,7 +3,7 @@
 /// Which start of a request or callback something belongs to.
 ///
 /// Every outstanding request and callback carries one; its completion is ignored once the number is
-/// no longer current [I1].
+/// no longer current (I1).
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Incarnation(pub u32);
 

@@ -36,7 +36,7 @@ impl Lookup {
         }
     }
 
-    /// Whether something must be asked before anything can be sent: nobody has been asked [L1].
+    /// Whether something must be asked before anything can be sent: nobody has been asked (L1).
     #[must_use]
     pub fn is_unasked(&self) -> bool {
         self.state == State::Unknown
@@ -64,7 +64,7 @@ impl Lookup {
         true
     }
 
-    /// The question failed or its answer was lost: asks again after a backoff [L2].
+    /// The question failed or its answer was lost: asks again after a backoff (L2).
     pub fn on_failed(&mut self, incarnation: Incarnation, out: &mut Vec<Output>) {
         if self.state == State::Asking(incarnation) {
             self.state = State::BackingOff;
@@ -80,7 +80,7 @@ impl Lookup {
         }
     }
 
-    /// The coordinator said that it is none, or cannot be reached [L3].
+    /// The coordinator said that it is none, or cannot be reached (L3).
     pub fn invalidate(&mut self) {
         if matches!(self.state, State::Known(_)) {
             self.state = State::Unknown;

@@ -131,8 +131,8 @@ impl<F: Fn(TopicIdPartition) -> bool> Reconciliation<'_, F> {
         next
     }
 
-    /// Revokes what the target does not have; once the member holds nothing else, moves it to the
-    /// target's epoch and grants what is free.
+    /// G3: revokes what the target does not have; once the member holds nothing else, moves it to
+    /// the target's epoch and grants what is free.
     fn towards_target(&self, current: &CurrentAssignment) -> CurrentAssignment {
         let (assigned, revoked): (BTreeMap<_, _>, BTreeMap<_, _>) =
             current.assigned.iter().partition(|(at, _)| self.is_wanted(**at));
@@ -177,7 +177,7 @@ impl<F: Fn(TopicIdPartition) -> bool> Reconciliation<'_, F> {
         }
     }
 
-    /// The target lags behind the subscription: takes away the topics that the member does not
+    /// G6: the target lags behind the subscription. Takes away the topics that the member does not
     /// subscribe to any more, and nothing else (KAFKA-19431).
     fn unsubscribed(&self, current: &CurrentAssignment) -> Option<CurrentAssignment> {
         if current.assigned.keys().all(|at| self.is_subscribed(at.topic)) {
@@ -220,7 +220,7 @@ impl<F: Fn(TopicIdPartition) -> bool> Reconciliation<'_, F> {
         self.topics.get(&topic).is_some_and(|topic| self.subscription.contains(&topic.name))
     }
 
-    /// The epoch in which a member revokes: the one it has.
+    /// G5: the epoch in which a member revokes is the one it has.
     fn revoking_epoch(&self, current: &CurrentAssignment) -> Epoch {
         #[cfg(feature = "mutants")]
         if self.mutant == Some(Mutant::EpochBumpOnUnrevoked)

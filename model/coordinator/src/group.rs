@@ -204,7 +204,7 @@ impl Group {
         step.records.push(record);
     }
 
-    /// What a member is granted or must still revoke is not free for anyone else.
+    /// G1: what a member is granted or must still revoke is not free for anyone else.
     pub(crate) fn is_held_by_other(&self, than: MemberId, at: TopicIdPartition) -> bool {
         #[cfg(feature = "mutants")]
         if self.seeded.forgotten.contains(&at) || self.seeded.ghosts.contains(&at) {

@@ -173,7 +173,8 @@ impl Group {
         changed
     }
 
-    /// Armed anew by each change that leaves the member UNREVOKED, disarmed by one that does not.
+    /// G4: armed anew by each change that leaves the member UNREVOKED, disarmed by one that does
+    /// not.
     fn order_rebalance_timer(
         &self,
         step: &mut Step<()>,
@@ -234,8 +235,8 @@ fn validate(request: &Heartbeat) -> Result<(), ErrorCode> {
     }
 }
 
-/// A member speaks at its epoch, or it joins (again), or it has missed the answer that raised its
-/// epoch: then it is at the previous one and owns nothing beyond what it is assigned.
+/// M11: a member speaks at its epoch, or it joins (again), or it has missed the answer that raised
+/// its epoch: then it is at the previous one and owns nothing beyond what it is assigned.
 fn is_at_its_epoch(
     config: &Config,
     current: &CurrentAssignment,

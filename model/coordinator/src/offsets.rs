@@ -97,7 +97,7 @@ impl Group {
     }
 }
 
-/// What a commit is held against.
+/// O5, O7: what a commit is held against.
 enum Committer<'a> {
     /// Nothing: it is at the member's epoch, or the group has no members.
     Anybody,

@@ -32,7 +32,7 @@ pub enum Action {
     Resolve(usize),
     /// The lookup is answered with who coordinates now.
     Found(usize),
-    /// The oldest request on the connection reaches its broker and is processed.
+    /// The oldest request on the connection (N1) reaches its broker and is processed.
     Arrive(usize),
     /// The oldest answer reaches the consumer.
     Answer(usize),

@@ -6,8 +6,8 @@ use evenkeel_coordinator::{GroupState, MemberState, Timer as Patience};
 use evenkeel_spec::words::{Partitions, Timer};
 
 /// Whether the group is at rest, judged from outside: what every living subscriber holds and may
-/// return is what the coordinator grants it, all partitions are granted, everybody else is gone, and
-/// nothing is on its way but commits and heartbeats that say and tell nothing new.
+/// return is what the coordinator grants it (R2, R7), all partitions are granted, everybody else is
+/// gone, and nothing is on its way but commits and heartbeats that say and tell nothing new.
 pub(super) fn is_settled(slice: &Slice, state: &State) -> bool {
     let mut granted = Partitions::new();
     let mut members = 0;

@@ -177,6 +177,7 @@ impl Slice {
                     None => self.heartbeat(state, &request),
                 };
                 let is_member = state.world.grants.contains_key(&request.member);
+                // M11: the records have it, and yet it is fenced.
                 if code.is_none() && is_member && answer == Err(ErrorCode::FencedMemberEpoch) {
                     let violation = Violation::of(Rule::FencedUnjustly).by(i);
                     state.violation.get_or_insert(violation);

@@ -160,7 +160,7 @@ impl Conduct {
     }
 
     /// Whether a revocation goes on that neither waits for the application nor is told to it: its
-    /// timer must be running [R8].
+    /// timer must be running (R8, O6).
     #[must_use]
     pub fn must_be_timed(&self) -> bool {
         !self.closed.is_empty() && self.telling.is_none() && (self.inside || !self.listens)
@@ -230,6 +230,7 @@ impl Conduct {
                 self.known = false;
                 Ok(())
             }
+            // O2: the application's word covers what it is at work on.
             Event::CommitAsked => {
                 self.done.extend(self.at_work.clone());
                 self.asked.clone_from(&self.done);
@@ -258,7 +259,7 @@ impl Conduct {
         }
     }
 
-    /// What must hold between any two inputs.
+    /// What must hold between any two inputs: what was lost is gone (C5, M8).
     ///
     /// # Errors
     /// The rule that is broken.
@@ -278,6 +279,7 @@ impl Conduct {
         }
     }
 
+    /// M2 to M5, M9 and M10: what a heartbeat says, and when.
     fn on_heartbeat_sent(&mut self, request: &Heartbeat) -> Result<(), Rule> {
         self.id = Some(request.member);
         let full = request.is_full();
@@ -313,6 +315,7 @@ impl Conduct {
         Ok(())
     }
 
+    /// M1, M2, M4, M6: who may join, and what a join says.
     fn join(&mut self, full: bool) -> Result<(), Rule> {
         if !self.polled {
             return Err(Rule::JoinedWithoutPoll);
@@ -352,6 +355,7 @@ impl Conduct {
         }
     }
 
+    /// O1, O4, O8, O9: what a commit carries, and when.
     fn on_commit_sent(
         &mut self,
         offsets: &BTreeMap<TopicIdPartition, Committed>,
@@ -383,6 +387,7 @@ impl Conduct {
         Ok(())
     }
 
+    /// C6, R6: what is given, opened and returned.
     fn on_application(&mut self, event: &Event<'_>) -> Result<(), Rule> {
         match event {
             Event::Given(partitions) => self.held.extend(partitions.iter().copied()),
@@ -426,6 +431,7 @@ impl Conduct {
         Ok(())
     }
 
+    /// R3, R5, C4: what is let go of, and what ends with it (O10).
     fn on_released(&mut self, partitions: &Partitions) -> Result<(), Rule> {
         let is_member = self.standing == Standing::In;
         if is_member && self.listens && !partitions.is_subset(&self.let_go) {
@@ -446,6 +452,7 @@ impl Conduct {
         Ok(())
     }
 
+    /// C1 to C3: which callback, and when.
     fn on_called(&mut self, told: Told, partitions: &Partitions) -> Result<(), Rule> {
         if self.telling.is_some() {
             return Err(Rule::CallbackNested);

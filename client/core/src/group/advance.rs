@@ -101,6 +101,7 @@ impl Group {
         true
     }
 
+    /// C4: with a listener, nothing is let go of before its callback has returned.
     fn revoke(&mut self, gone: Partitions, out: &mut Vec<Output>) -> bool {
         if !self.listener {
             self.let_go(out);
@@ -125,7 +126,7 @@ impl Group {
         self.member.acknowledge();
     }
 
-    /// R9: takes nothing while a heartbeat that told to own less may still be processed: the
+    /// G2, R9: takes nothing while a heartbeat that told to own less may still be processed: the
     /// coordinator would take it for a release.
     ///
     /// 1. c0 acknowledges an assignment whose topics it cannot name yet: it owns nothing.
@@ -162,7 +163,7 @@ impl Group {
         self.member.acknowledge();
     }
 
-    /// C2: one callback at a time. It counts against the poll interval.
+    /// C1, C2: from within a call, one callback at a time. It counts against the poll interval.
     fn call(&mut self, callback: Callback, out: &mut Vec<Output>) {
         assert!(self.inside && self.callback.is_none(), "callbacks are called one at a time");
         let incarnation = self.incarnations.start();
@@ -171,7 +172,8 @@ impl Group {
         out.push(Output::Call { incarnation, callback });
     }
 
-    /// What follows from the end of a callback, if it still matters [I1].
+    /// What follows from the end of a callback, if it still matters (I1). A failure keeps nothing
+    /// (C7).
     pub(super) fn conclude(&mut self, open: Open, ok: bool, out: &mut Vec<Output>) {
         let mutant = self.config.mutant;
         if !open.current {
@@ -277,7 +279,8 @@ impl Group {
         }
     }
 
-    /// C3, O5: everything that is owned is gone at once; the application is told when it polls.
+    /// C3, C5, O10: everything that is owned is gone at once; the application is told in its next
+    /// poll.
     pub(super) fn lose(&mut self, reason: LostReason, out: &mut Vec<Output>) {
         let owned = self.owned().clone();
         let untold = self.reconcile.on_membership_ended();
@@ -313,7 +316,7 @@ impl Group {
         }
     }
 
-    /// O6, M8: the commit before a revocation is given up; an application that does not let go
+    /// O6, R8, M8: the commit before a revocation is given up; an application that does not let go
     /// costs the membership.
     pub(super) fn on_revocation_timeout(&mut self, out: &mut Vec<Output>) {
         match self.reconcile.phase().clone() {

@@ -79,7 +79,7 @@ impl Group {
     }
 
     /// A request's connection broke, or no answer came in time: nobody knows whether the broker has
-    /// seen it [N2].
+    /// seen it (N2).
     pub fn on_lost(&mut self, incarnation: Incarnation, out: &mut Vec<Output>) {
         self.lookup.on_failed(incarnation, out);
         if self.departure.is_in_flight(incarnation) {

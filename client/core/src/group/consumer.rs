@@ -18,15 +18,15 @@ pub enum State {
     /// Wants nothing from the group.
     #[default]
     Unsubscribed,
-    /// Wants to join, from within the next poll [M1].
+    /// Wants to join, from within the next poll (M1).
     Subscribed,
     /// Says epoch 0 until it is answered.
     Joining,
     /// Is a member of this epoch.
     Joined(Epoch),
-    /// Was fenced and joins again once the application has been told [M6].
+    /// Was fenced and joins again once the application has been told (M6).
     Fenced,
-    /// Left because the application did not poll; joins again at the next poll [M8].
+    /// Left because the application did not poll; joins again at the next poll (M8).
     Stale,
     /// The coordinator refused for good.
     Fatal,
@@ -40,16 +40,16 @@ pub struct Member {
     subscription: Option<Subscription>,
     /// The subscription has changed since it was last sent.
     subscription_due: bool,
-    /// What is owned must be told at once [M5].
+    /// What is owned must be told at once (M5).
     ack_due: bool,
-    /// The next heartbeat carries all fields [M4].
+    /// The next heartbeat carries all fields (M4, M10).
     all_fields: bool,
     /// The heartbeat timer has fired.
     interval_over: bool,
     in_flight: Option<Incarnation>,
     /// The heartbeat in flight tells what is owned.
     telling: bool,
-    /// A heartbeat that told what is owned was not answered, and may still be processed [R9].
+    /// A heartbeat that told what is owned was not answered, and may still be processed (R9).
     in_doubt: bool,
     backing_off: bool,
     step: Step,
@@ -82,7 +82,7 @@ impl Member {
         self.in_flight
     }
 
-    /// Whether the coordinator may yet read an earlier word on what is owned [R9].
+    /// Whether the coordinator may yet read an earlier word on what is owned (R9).
     #[must_use]
     pub fn is_in_doubt(&self) -> bool {
         self.in_doubt
@@ -103,13 +103,13 @@ impl Member {
         }
     }
 
-    /// Joins: from within a poll, or once a fence has been told [M1] [M6] [M8].
+    /// Joins: from within a poll, or once a fence has been told (M1, M6, M8).
     pub fn join(&mut self) {
         let fresh = Self { id: self.id, subscription: self.subscription.take(), ..Self::default() };
         *self = Self { state: State::Joining, all_fields: true, ..fresh };
     }
 
-    /// What is owned has changed, or a target was applied: tell at once [M5].
+    /// What is owned has changed, or a target was applied: tell at once (M5).
     pub fn acknowledge(&mut self) {
         self.ack_due = true;
     }
@@ -124,12 +124,12 @@ impl Member {
         self.backing_off = false;
     }
 
-    /// The next heartbeat goes to a coordinator that may know less: all fields [M4].
+    /// The next heartbeat goes to a coordinator that may know less: all fields (M10).
     pub fn on_new_coordinator(&mut self) {
         self.all_fields = true;
     }
 
-    /// Whether a heartbeat should go out now.
+    /// Whether a heartbeat should go out now (M2, M3).
     #[must_use]
     pub fn is_due(&self, mutant: Option<Mutant>) -> bool {
         let due = match self.state {
@@ -141,7 +141,7 @@ impl Member {
         due && self.in_flight.is_none() && !self.backing_off
     }
 
-    /// Makes the heartbeat that is due. `owned` is what the application has really applied [M5].
+    /// Makes the heartbeat that is due. `owned` is what the application has really applied (M5).
     pub fn send(
         &mut self,
         incarnation: Incarnation,
@@ -186,7 +186,7 @@ impl Member {
     }
 
     /// The heartbeat in flight failed or its answer was lost: again after a backoff, with all
-    /// fields [M4]. Returns the backoff's step.
+    /// fields (M10). Returns the backoff's step.
     pub fn on_retry(&mut self, mutant: Option<Mutant>) -> Step {
         if !Mutant::ErrorKeepsInFlight.is(mutant) {
             self.in_flight = None;
@@ -200,12 +200,12 @@ impl Member {
         step
     }
 
-    /// The coordinator ended the membership [M6]. `new_id`: it does not know the id [M7].
+    /// The coordinator ended the membership (M6). `new_id`: it does not know the id (M7).
     pub fn on_fenced(&mut self, new_id: bool) {
         self.end(State::Fenced, new_id);
     }
 
-    /// The member left. A late commit under the old id must find nobody [M7].
+    /// The member left. A late commit under the old id must find nobody (M7).
     pub fn on_left(&mut self, state: State, mutant: Option<Mutant>) {
         self.end(state, !Mutant::KeepIdAfterLeave.is(mutant));
         if state == State::Unsubscribed {

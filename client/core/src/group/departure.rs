@@ -2,7 +2,7 @@
 //! time. spec/02-membership.md.
 //!
 //! Outlives the membership that it ends: the member's slot is free at once, so that no answer to an
-//! earlier heartbeat can take the leave back [M9]. A new membership waits for it.
+//! earlier heartbeat can take the leave back (M9). A new membership waits for it.
 
 use crate::Incarnation;
 use evenkeel_spec::words::{Heartbeat, HeartbeatEpoch, MemberId, Step};

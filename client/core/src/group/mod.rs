@@ -58,7 +58,7 @@ pub struct Group {
     /// The application has a listener.
     listener: bool,
     callback: Option<Open>,
-    /// The application must be told that these are gone [C3].
+    /// The application must be told that these are gone (C3).
     lost_due: Option<(LostReason, Partitions)>,
     ending: Option<Ending>,
     /// Subscribed while an unsubscribe was still going on: comes into force after it.
@@ -67,12 +67,12 @@ pub struct Group {
     coordinator_wanted: bool,
 }
 
-/// The callback that the application is in [C2].
+/// The callback that the application is in (C2).
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 struct Open {
     incarnation: Incarnation,
     callback: Callback,
-    /// It belongs to the membership that is still going on [I1].
+    /// It belongs to the membership that is still going on (I1).
     current: bool,
 }
 
@@ -121,7 +121,7 @@ impl Group {
         self.advance(out);
     }
 
-    /// The application unsubscribes [M9]; `seen`: it took everything that it was given. Over with
+    /// The application unsubscribes (M9); `seen`: it took everything that it was given. Over with
     /// [`Output::Left`].
     pub fn on_unsubscribe(&mut self, seen: bool, out: &mut Vec<Output>) {
         self.enter(seen, out);
@@ -139,7 +139,7 @@ impl Group {
     }
 
     /// The application entered poll; `seen`: it took everything that it was given, and is done with
-    /// it [O1].
+    /// it (O1).
     pub fn on_poll(&mut self, seen: bool, out: &mut Vec<Output>) {
         self.enter(seen, out);
         self.advance(out);
@@ -179,7 +179,8 @@ impl Group {
         self.advance(out);
     }
 
-    /// The application commits; `None`: everything that was returned to it so far [O2].
+    /// The application commits; `None`: everything that was returned to it so far (O2). Refused
+    /// when it is no member or does not own the partitions (O8).
     pub fn on_commit(&mut self, id: CommitId, offsets: Option<Offsets>, out: &mut Vec<Output>) {
         let refusal = if self.member.owner().is_none() {
             Some(CommitError::NotAMember)
@@ -203,7 +204,7 @@ impl Group {
         self.advance(out);
     }
 
-    /// Metadata can name these topics now [R7].
+    /// Metadata can name these topics now (R7).
     pub fn on_topics_resolved(&mut self, resolved: &BTreeSet<TopicId>, out: &mut Vec<Output>) {
         self.reconcile.on_resolved(resolved, self.config.mutant);
         self.advance(out);
@@ -215,7 +216,7 @@ impl Group {
         self.advance(out);
     }
 
-    /// Something outside was told by the coordinator that it is none [L3].
+    /// Something outside was told by the coordinator that it is none (L3).
     pub fn on_not_coordinator(&mut self, out: &mut Vec<Output>) {
         self.lookup.invalidate();
         self.advance(out);
@@ -272,7 +273,7 @@ impl Group {
         self.reconcile.owned()
     }
 
-    /// Whether records may be returned: the application is inside poll, and in no callback.
+    /// Whether records may be returned: the application is inside poll, and in no callback (C6).
     #[must_use]
     pub fn may_return(&self) -> bool {
         self.inside && self.callback.is_none() && self.ending.is_none()

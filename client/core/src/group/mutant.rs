@@ -25,63 +25,92 @@ macro_rules! mutants {
 }
 
 mutants! {
+    // [C5]
     /// KAFKA-20321: after a fence the partitions stay until the lost callback has returned.
     RecordsAfterLost
+    // [M2]
     /// KAFKA-16251: a fenced member heartbeats during its lost callback.
     HeartbeatWhileFenced
+    // [M9]
     /// KAFKA-16639: a leave is not sent while a heartbeat is in flight.
     LeaveSuppressedInFlight
+    // [M3]
     /// KAFKA-16215: an error answer does not free the heartbeat's slot.
     ErrorKeepsInFlight
+    // [M4]
     /// KAFKA-16190: a rejoining member leaves out fields that it sent before.
     DeltaOnRejoin
+    // [R7]
     /// KAFKA-16198: topic ids that resolve late are taken for the whole target.
     LateTopicLosesOthers
+    // [M8]
     /// KAFKA-16258: a member that left by its poll interval keeps its partitions.
     StaleKeepsAssignment
+    // [M1]
     /// KAFKA-17154: a member joins before the application polls.
     JoinWithoutPoll
+    // [O1]
     /// KAFKA-18641: automatic commits cover records that the application still works on.
     CommitUnreleased
+    // [R3]
     /// KAFKA-20332: a revocation does not wait for records that the application still works on.
     RevokeWithoutWaiting
+    // [C7]
     /// KAFKA-16933: a failing callback keeps an unsubscribing member from leaving.
     FailedCallbackKeepsMember
+    // [I1]
     /// KAFKA-16375: a callback's completion is applied to a membership that it does not belong to.
     LateCallbackApplied
+    // [M2]
     /// Candidate C2: unsubscribing a member that left by its poll interval lets it rejoin.
     StaleUnsubscribeRejoins
+    // [I1]
     /// Candidate C1: a revoked callback of an ended subscription ends the next one.
     LateCallbackEndsSubscription
+    // [I1]
     /// Candidate C9: a lost callback that returns late erases the new target.
     LateLostErasesTarget
+    // [I1]
     /// Candidate C10: an answer to a heartbeat of an earlier membership is believed.
     LateAnswerBelieved
+    // [M7]
     /// Kafka 4.3.1: a member id that left is used again, so that its late commit is accepted.
     KeepIdAfterLeave
+    // [O6 and R8]
     /// KAFKA-16133: a commit before a revocation that is retried for ever holds the partition.
     BarrierForEver
+    // [M5, R1 and R5]
     /// Partitions are acknowledged as released before the revoked callback has returned.
     AckBeforeRevoked
+    // [O10]
     /// A commit is retried although its ownership ended and began again.
     RetryAcrossOwnership
+    // [O9]
     /// A retried commit overwrites a newer one.
     RetryLowers
+    // [O9]
     /// A commit by interval overwrites a newer one of the application in the same request.
     IntervalOverUser
+    // [R9]
     /// Partitions are taken while a heartbeat that told to own less is unanswered, so that it counts
     /// as their release.
     TakeWhileTelling
+    // [O3]
     /// KAFKA-16203: a commit by interval that has become empty blocks all later ones.
     EmptyCommitBlocks
+    // [O4]
     /// A second commit goes out while one is in flight.
     TwoCommitsInFlight
+    // [R6]
     /// KAFKA-18160: a callback that failed leaves its reconciliation open for ever.
     FailedCallbackStalls
+    // [C3]
     /// A fenced member calls revoked instead of lost.
     RevokedAfterFence
+    // [R6 and C6]
     /// KAFKA-20106: partitions are returned from before the assigned callback has returned.
     FetchBeforeAssigned
+    // [M10]
     /// KAFKA-16185: the lost answer's changes are not asked for again in full.
     NoFullAfterLostAnswer
 }

@@ -12,9 +12,9 @@ use std::collections::BTreeSet;
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Reconcile {
     target: Option<Partitions>,
-    /// What the application has really applied [R1].
+    /// What the application has really applied (R1).
     owned: Partitions,
-    /// Owned, but its assigned callback has not succeeded yet: not fetched [R6].
+    /// Owned, but its assigned callback has not succeeded yet: not fetched (R6).
     unopened: Partitions,
     phase: Phase,
     /// A target was heard, or a topic resolved, since the last pass began.
@@ -28,9 +28,9 @@ pub enum Phase {
     /// Between passes.
     #[default]
     Idle,
-    /// These are withheld until the application is done with their records [R3].
+    /// These are withheld until the application is done with their records (R3).
     Withheld(Partitions),
-    /// Their released offsets are being committed [R4].
+    /// Their released offsets are being committed (R4).
     Committing(Partitions),
     /// Committed; the application must be told from within a poll.
     Revocable(Partitions),
@@ -65,13 +65,13 @@ impl Reconcile {
         self.phase == Phase::Idle && !self.pass_due && self.unopened.is_empty()
     }
 
-    /// The coordinator has told a target; the latest wins [R2].
+    /// The coordinator has told a target; the latest wins (R2).
     pub fn on_target(&mut self, target: Partitions) {
         self.pass_due = true;
         self.target = Some(target);
     }
 
-    /// Metadata knows these topics now [R7].
+    /// Metadata knows these topics now (R7).
     pub fn on_resolved(&mut self, resolved: &BTreeSet<TopicId>, mutant: Option<Mutant>) {
         let waiting = self.unresolved();
         if resolved.is_subset(&self.resolved) {
@@ -92,7 +92,7 @@ impl Reconcile {
         topics.filter(|topic| !self.resolved.contains(topic)).collect()
     }
 
-    /// Begins a pass if one is due: what must go is withheld first [R3]. `ending`: everything goes.
+    /// Begins a pass if one is due: what must go is withheld first (R3). `ending`: everything goes.
     /// Returns what to withhold; empty when there is nothing to revoke.
     pub fn begin(&mut self, ending: bool) -> Option<Partitions> {
         if self.phase != Phase::Idle || !(self.pass_due || ending || !self.unopened.is_empty()) {
@@ -139,7 +139,7 @@ impl Reconcile {
         self.unopened = &self.unopened - opened;
     }
 
-    /// The assigned callback has failed: it is called again in the next poll [R6].
+    /// The assigned callback has failed: it is called again in the next poll (R6).
     pub fn on_assign_failed(&mut self) {
         self.phase = Phase::Idle;
     }
