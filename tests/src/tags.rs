@@ -51,8 +51,8 @@ impl fmt::Display for Fault {
 pub enum Kind {
     /// A chapter of spec: it defines.
     Chapter,
-    /// Rust that ships, or runs as a broker: cites as code above its first `#[cfg(test)]`, as a
-    /// test below.
+    /// Rust that ships, or runs as a broker: cites as code above the first `#[cfg(test)]` that does
+    /// not merely declare a file, as a test below.
     Code,
     /// A test, a trace, a mutant or a rule: cites as a test.
     Test,
@@ -81,8 +81,10 @@ impl Tags {
     /// Adds one file's text.
     pub fn add(&mut self, name: &str, kind: Kind, text: &str) {
         let mut kind = kind;
-        for (number, line) in (1..).zip(text.lines()) {
-            if kind == Kind::Code && line.trim_start().starts_with("#[cfg(test)]") {
+        let mut lines = (1..).zip(text.lines()).peekable();
+        while let Some((number, line)) = lines.next() {
+            let is_inline = lines.peek().is_some_and(|(_, next)| !next.trim_end().ends_with(';'));
+            if kind == Kind::Code && line.trim_start().starts_with("#[cfg(test)]") && is_inline {
                 kind = Kind::Test;
             }
             match kind {
@@ -262,6 +264,13 @@ mod tests {
         let rule = ("spec/src/rules/mod.rs", "/// [M1]\n");
         let code = ("client/src/lib.rs", "// [M1]\n");
         assert_eq!(faults(&[CHAPTER, code, rule]), [""; 0]);
+    }
+
+    #[test]
+    fn code_below_the_declaration_of_a_test_file_is_code() {
+        let code = "#[cfg(test)]\nmod tests;\n\n// [M1]\nfn join() {}\n";
+        let told = faults(&[CHAPTER, ("client/src/lib.rs", code)]);
+        assert_eq!(told, ["[M1] is cited by no test and no rule"]);
     }
 
     #[test]
