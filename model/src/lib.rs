@@ -10,4 +10,5 @@ pub mod bounds;
 pub mod explore;
 #[cfg(feature = "mutants")]
 pub mod mutants;
+pub mod report;
 pub mod system;

@@ -65,6 +65,22 @@ impl Commit {
         }
     }
 
+    /// The application reads on from elsewhere: from now on that is what `commit()` covers, also
+    /// where it lies before what was accepted; an unknown place covers nothing yet.
+    pub fn on_sought(&mut self, partition: TopicIdPartition, to: Option<Committed>) {
+        let progress = self.progress.entry(partition).or_default();
+        let Some(to) = to else {
+            *progress = Progress { accepted: progress.accepted.take(), ..Progress::default() };
+            return;
+        };
+        progress.accepted.take_if(|accepted| accepted.offset > to.offset);
+        if progress.unreleased.is_some() {
+            progress.unreleased = Some(to);
+        } else {
+            progress.released = Some(to);
+        }
+    }
+
     /// The application is done with everything that it was given (O1).
     pub fn release(&mut self) {
         for progress in self.progress.values_mut() {

@@ -83,7 +83,8 @@ impl Group {
     fn commit_before(&mut self, gone: Partitions) -> bool {
         let callable = !self.listener || self.inside;
         let is_done = self.ending.is_some() || !self.commit.has_unreleased(&gone);
-        if !(callable && is_done) && !Mutant::RevokeWithoutWaiting.is(self.config.mutant) {
+        let hurries = Mutant::RevokeWithoutWaiting.is(self.config.mutant);
+        if !(hurries || callable && is_done) {
             return false;
         }
         if self.config.auto_commit {

@@ -24,8 +24,8 @@ use crate::{Incarnation, Incarnations};
 use consumer::{Member, State};
 use departure::Departure;
 use evenkeel_spec::words::{
-    Assignor, BackoffKind, Epoch, MemberId, NodeId, Owner, Partitions, Step, Subscription, Timer,
-    TopicId,
+    Assignor, BackoffKind, Committed, Epoch, MemberId, NodeId, Owner, Partitions, Step,
+    Subscription, Timer, TopicId, TopicIdPartition,
 };
 use reconcile::{Phase, Reconcile};
 use std::collections::BTreeSet;
@@ -143,6 +143,12 @@ impl Group {
     pub fn on_poll(&mut self, seen: bool, out: &mut Vec<Output>) {
         self.enter(seen, out);
         self.advance(out);
+    }
+
+    /// The application seeks: a commit covers the new place from now on; `None`: a place that is not
+    /// known yet (the beginning, the end).
+    pub fn on_sought(&mut self, partition: TopicIdPartition, to: Option<Committed>) {
+        self.commit.on_sought(partition, to);
     }
 
     /// The application left poll with nothing, or dropped it. Idempotent.

@@ -169,6 +169,11 @@ impl<C: Chunk> Shell<C> {
         self.stop_fetching(id);
         self.end_leases(&Partitions::from([id]));
         self.application.skipped.remove(&id);
+        let place = match to {
+            SeekTo::Offset(offset) => Some(Committed::at(offset)),
+            SeekTo::Beginning | SeekTo::End => None,
+        };
+        self.group.on_sought(id, place);
         let mut orders = Vec::new();
         self.positions.on_seek(id, to, &mut orders);
         self.on_position_orders(orders);

@@ -1,0 +1,38 @@
+//! Every seeded fault dies by the rule named for it, and its shortest counterexample is pinned.
+
+use evenkeel_model::mutants::{Seeded, hunt, mutants};
+use evenkeel_model::report;
+
+fn hunt_all(name: &str, of: impl Fn(&Seeded) -> bool) {
+    let mut entries = Vec::new();
+    for seeded in mutants().iter().filter(|seeded| of(seeded)) {
+        let hunted = hunt(seeded);
+        let Seeded { name, source, expected, .. } = seeded;
+        assert!(
+            hunted.is_killed(seeded),
+            "{name}: {expected:?} was to find it, {:?} did",
+            hunted.verdict
+        );
+        let path = hunted.path.expect("a killed mutant has a counterexample");
+        let by =
+            format!("{expected:?} in {} after {} steps", seeded.slice.name, path.actions.len());
+        let story = report::line(&seeded.slice, &path.actions);
+        entries.push(format!("{name}\n  {source}\n  {by}\n  {story}\n"));
+    }
+    assert!(!entries.is_empty());
+    insta::with_settings!({
+        snapshot_path => "../../spec/snapshot",
+        prepend_module_to_snapshot => false,
+        omit_expression => true,
+    }, { insta::assert_snapshot!(name, entries.join("\n")) });
+}
+
+#[test]
+fn every_fault_of_the_client_is_found_by_its_rule() {
+    hunt_all("mutants-client", |seeded| seeded.slice.mutant.is_some());
+}
+
+#[test]
+fn every_fault_of_the_coordinator_is_found_by_its_rule() {
+    hunt_all("mutants-coordinator", |seeded| seeded.slice.coordinator.mutant.is_some());
+}
