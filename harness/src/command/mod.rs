@@ -11,12 +11,17 @@ mod main_job;
 mod output;
 mod signal;
 mod story;
+mod telemetry;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use evenkeel_model::bounds::{self, Slice};
 use std::fmt;
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
+use telemetry::Delivery;
+use tracing::Level;
+use tracing_subscriber::filter::{EnvFilter, Targets};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// A Kafka consumer whose group protocol is model-checked. Without a subcommand: the main job.
 #[derive(Debug, Parser)]
@@ -94,14 +99,13 @@ impl From<std::io::Error> for Failure {
 #[must_use]
 pub fn main() -> ExitCode {
     let Cli { command, format } = Cli::parse();
-    start_log(command.as_ref());
-    let result = match command {
+    let result = start_log(command.as_ref()).and_then(|_delivery| match command {
         None => main_job::run(format),
         Some(Command::Check(args)) => check::run(&args, format),
         Some(Command::Explore(args)) => explore::run(&args),
         Some(Command::Broker(args)) => broker::run(args, format),
         Some(Command::Consume(args)) => consume::run(args, format),
-    };
+    });
     let code = match result {
         Ok(Outcome::Holds) => 0,
         Ok(Outcome::Found) => 1,
@@ -117,15 +121,23 @@ pub fn main() -> ExitCode {
 }
 
 /// Logs to standard error what `RUST_LOG` asks for; without it the client's warnings while
-/// consuming, and nothing else.
-fn start_log(command: Option<&Command>) {
+/// consuming, and nothing else. Spans go to `OTEL_EXPORTER_OTLP_ENDPOINT` where it is set, the last
+/// of them when what is returned is dropped.
+fn start_log(command: Option<&Command>) -> Result<Option<Delivery>, Failure> {
     let unasked = match command {
         Some(Command::Consume(_)) => "evenkeel=warn,evenkeel::connection=off",
         _ => "off",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(unasked));
-    let started = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    started.init();
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter);
+    let endpoint = std::env::var("OTEL_EXPORTER_OTLP_ENDPOINT").ok();
+    let endpoint = endpoint.filter(|endpoint| !endpoint.trim().is_empty());
+    let exported = endpoint.map(|endpoint| telemetry::layer(endpoint.trim())).transpose();
+    let (exporter, delivery) = exported.map_err(Failure::Usage)?.unzip();
+    let spans = Targets::new().with_target("evenkeel", Level::DEBUG);
+    let exporter = exporter.map(|exporter| exporter.with_filter(spans));
+    tracing_subscriber::registry().with(log).with(exporter).init();
+    Ok(delivery)
 }
 
 /// The slices of these names, in the order given; all of them when none is named.
@@ -166,7 +178,8 @@ Examples:
   evenkeel consume --bootstrap localhost:9092 --group g --topic orders --from-beginning
 
 Exit codes: 0 all holds; 1 something was found; 2 wrong usage or configuration; 3 the world failed
-(no broker, port taken). RUST_LOG=evenkeel=debug shows the client's log.";
+(no broker, port taken). RUST_LOG=evenkeel=debug shows the client's log. Where
+OTEL_EXPORTER_OTLP_ENDPOINT=http://host:4318 is set, the client's spans go there (OTLP/HTTP).";
 
 #[cfg(test)]
 mod tests {

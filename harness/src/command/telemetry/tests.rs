@@ -1,0 +1,81 @@
+//! A receiver on a socket is told what `tracing` was told.
+
+use super::layer;
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use tracing_subscriber::layer::SubscriberExt;
+
+/// Answers one POST and gives its body.
+fn receive(listener: &TcpListener, status: &str) -> String {
+    let (mut stream, _) = listener.accept().expect("the exporter connects");
+    let mut text = String::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let read = stream.read(&mut buffer).expect("the exporter sends");
+        text.push_str(std::str::from_utf8(&buffer[..read]).expect("it is ASCII here"));
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+        let length: usize = length.and_then(|length| length.parse().ok()).expect("it is told");
+        if body.len() == length {
+            write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").expect("it listens");
+            return text;
+        }
+    }
+}
+
+#[test]
+fn a_request_is_a_span_from_its_queueing_to_its_answer() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("some port is free");
+    let endpoint = format!("http://{}", listener.local_addr().expect("it is bound"));
+    let (exporter, delivery) = layer(&endpoint).expect("the endpoint is well formed");
+    let subscriber = tracing_subscriber::registry().with(exporter);
+    tracing::subscriber::with_default(subscriber, || {
+        let around = tracing::info_span!(target: "evenkeel::rebalance", "rebalance", group = "g");
+        around.in_scope(|| {
+            tracing::info!(target: "evenkeel::rebalance", partitions = 3, "assignment changed");
+            tracing::debug!(
+                target: "evenkeel::request",
+                api = "Fetch",
+                queued_ms = 7_u64,
+                in_flight_us = 2_500_u64,
+                outcome = "timed out",
+            );
+        });
+    });
+    let receiver = std::thread::spawn(move || receive(&listener, "200 OK"));
+    drop(delivery);
+    let posted = receiver.join().expect("one message came");
+    assert!(posted.starts_with("POST /v1/traces HTTP/1.1\r\n"), "{posted}");
+    let (_, body) = posted.split_once("\r\n\r\n").expect("it has a body");
+    let message: Value = serde_json::from_str(body).expect("the body is JSON");
+    let spans = &message["resourceSpans"][0]["scopeSpans"][0]["spans"];
+    let [request, rebalance] = &spans.as_array().expect("spans are listed")[..] else {
+        panic!("two spans, not {spans}");
+    };
+    let at = |span: &Value, key: &str| -> u128 {
+        span[key].as_str().and_then(|nanos| nanos.parse().ok()).expect("nanoseconds as text")
+    };
+    assert_eq!(request["name"], "Fetch request");
+    assert_eq!(at(request, "endTimeUnixNano") - at(request, "startTimeUnixNano"), 9_500_000);
+    assert_eq!(request["parentSpanId"], rebalance["spanId"]);
+    assert_eq!(request["traceId"], rebalance["traceId"]);
+    assert_eq!(request["status"]["message"], "timed out");
+    assert_eq!(rebalance["name"], "rebalance");
+    assert_eq!(rebalance["events"][0]["name"], "assignment changed");
+    assert_eq!(rebalance["attributes"][0]["value"]["stringValue"], "g");
+    assert!(rebalance.get("status").is_none(), "nothing failed in it");
+}
+
+#[test]
+fn a_receiver_that_is_not_there_holds_up_nothing() {
+    let endpoint = {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("some port is free");
+        format!("http://{}", listener.local_addr().expect("it is bound"))
+    };
+    let (exporter, delivery) = layer(&endpoint).expect("the endpoint is well formed");
+    exporter.sender.send(Value::Null);
+    let undelivered = std::sync::Arc::clone(delivery.undelivered());
+    drop(delivery);
+    assert_eq!(undelivered.load(std::sync::atomic::Ordering::Relaxed), 1);
+}

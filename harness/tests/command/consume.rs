@@ -1,0 +1,188 @@
+//! `evenkeel consume` against the embedded broker, and against none.
+
+use crate::child::{Child, Ended, run};
+use evenkeel_broker::Cluster;
+use serde_json::Value;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+
+/// A broker in this process, and the runtime that serves it.
+struct Broker {
+    cluster: Cluster,
+    servers: String,
+    _runtime: Runtime,
+}
+
+impl Broker {
+    /// With a topic of two partitions that have five records each.
+    fn start() -> Self {
+        let runtime = Runtime::new().expect("a runtime starts");
+        let builder = Cluster::builder().topic("orders", 2);
+        let builder = builder.set("group.consumer.heartbeat.interval.ms", "50");
+        let cluster = builder.set("group.consumer.assignment.interval.ms", "0").build();
+        let cluster = cluster.expect("the settings are sound");
+        let _guard = runtime.enter();
+        cluster.listen(([127, 0, 0, 1], 0).into()).expect("some port is free");
+        for number in 0..10_u32 {
+            let (key, value) = (format!("k {number}"), format!("v\t{number}"));
+            let (key, value) = (Some(key.as_bytes()), Some(value.as_bytes()));
+            cluster.append("orders", number % 2, key, value).expect("the topic exists");
+        }
+        drop(_guard);
+        Self { servers: cluster.bootstrap_servers(), cluster, _runtime: runtime }
+    }
+
+    /// The offsets that the group has committed, summed up.
+    fn committed(&self, group: &str) -> u64 {
+        let committed = (0..2).map(|partition| {
+            let committed = self.cluster.committed(group, "orders", partition);
+            committed.expect("the topic exists").map_or(0, |committed| committed.offset.0)
+        });
+        committed.sum()
+    }
+
+    fn consume<'a>(&'a self, group: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+        let mut args = vec!["consume", "--bootstrap", &self.servers, "--group", group];
+        args.extend(["--topic", "orders", "--from-beginning"]);
+        args.extend(more);
+        args
+    }
+}
+
+fn event(line: &str) -> Value {
+    let event: Value = serde_json::from_str(line).expect("each line is an object");
+    assert!(event["timestamp"].as_u64().is_some_and(|ms| ms > 1_600_000_000_000), "{event}");
+    event
+}
+
+fn names(ended: &Ended) -> Vec<String> {
+    let names = ended.out.lines().map(|line| event(line)["name"].as_str().map(str::to_owned));
+    names.map(|name| name.expect("each event has a name")).collect()
+}
+
+#[test]
+fn no_broker_is_told_in_a_sentence_that_says_what_to_do() {
+    let port = {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("some port is free");
+        listener.local_addr().expect("it is bound").port()
+    };
+    let servers = format!("127.0.0.1:{port}");
+    let started = Instant::now();
+    let ended = run(&[
+        "consume",
+        "--bootstrap",
+        &servers,
+        "--group",
+        "g",
+        "--topic",
+        "t",
+        "--property",
+        "default.api.timeout.ms=500",
+    ]);
+    assert_eq!(ended.code, 3, "{}", ended.err);
+    assert!(started.elapsed() < Duration::from_secs(10), "it took {:?}", started.elapsed());
+    assert_eq!(ended.err.lines().count(), 1, "{}", ended.err);
+    for word in [servers.as_str(), "refused", "--bootstrap"] {
+        assert!(ended.err.contains(word), "no {word} in: {}", ended.err);
+    }
+    assert!(ended.out.is_empty());
+}
+
+#[test]
+fn wrong_properties_exit_with_2_and_name_their_key() {
+    for (property, word) in [
+        ("session.timeout.ms=1000", "session.timeout.ms"),
+        ("max.poll.record=5", "max.poll.records"),
+        ("enable.auto.commit=perhaps", "enable.auto.commit"),
+    ] {
+        let args = ["consume", "--bootstrap", "localhost:9092", "--group", "g", "--topic", "t"];
+        let ended =
+            run(&[args.as_slice(), &["--max-messages", "1", "--property", property]].concat());
+        assert_eq!(ended.code, 2, "{}", ended.err);
+        assert!(ended.err.contains(word), "{}", ended.err);
+    }
+}
+
+#[test]
+fn events_are_those_of_kafkas_verifiable_consumer() {
+    let broker = Broker::start();
+    let mut consumer = Child::start(&broker.consume("g", &["--events"]));
+    assert_eq!(event(&consumer.line())["name"], "startup_complete");
+    let assigned = event(&consumer.line());
+    assert_eq!(assigned["name"], "partitions_assigned");
+    assert_eq!(assigned["partitions"].as_array().map(Vec::len), Some(2), "{assigned}");
+    assert_eq!(assigned["partitions"][0]["topic"], "orders");
+    let (mut consumed, mut committed) = (0, 0);
+    while committed < 10 {
+        let event = event(&consumer.line());
+        let sum = |list: &str, figure: &str| -> u64 {
+            let parts = event[list].as_array().into_iter().flatten();
+            parts.map(|part| part[figure].as_u64().expect("a number")).sum()
+        };
+        if event["name"] == "records_consumed" {
+            consumed += event["count"].as_u64().expect("a count");
+            assert_eq!(event["count"], sum("partitions", "count"));
+            let first = &event["partitions"][0];
+            let span = first["maxOffset"].as_u64().zip(first["minOffset"].as_u64());
+            assert_eq!(span.map(|(last, first)| last - first + 1), first["count"].as_u64());
+        } else {
+            assert_eq!(event["name"], "offsets_committed", "{event}");
+            assert_eq!(event["success"], true, "{event}");
+            committed += sum("offsets", "offset");
+        }
+    }
+    assert_eq!((consumed, broker.committed("g")), (10, 10));
+    consumer.signal("TERM");
+    let ended = consumer.wait();
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert_eq!(names(&ended), ["partitions_revoked", "shutdown_complete"]);
+    let group = broker.cluster.describe_group("g").expect("it was named");
+    assert!(group.members.is_empty(), "the member has left");
+}
+
+#[test]
+fn a_bounded_run_prints_and_commits_exactly_so_many() {
+    let broker = Broker::start();
+    let ended = run(&broker.consume("g", &["--max-messages", "7"]));
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let lines: Vec<Vec<&str>> = ended.out.lines().map(|line| line.split(' ').collect()).collect();
+    assert_eq!(lines.len(), 7, "{}", ended.out);
+    for line in lines {
+        let [topic, partition, offset, timestamp, key, value] = line[..] else {
+            panic!("six columns, not {line:?}");
+        };
+        assert_eq!(topic, "orders");
+        let (partition, offset): (u64, u64) =
+            (partition.parse().expect("a number"), offset.parse().expect("a number"));
+        let number = offset * 2 + partition;
+        assert!(timestamp.parse::<u64>().is_ok(), "{timestamp}");
+        assert_eq!((key, value), (&*format!("k\\x20{number}"), &*format!("v\\t{number}")));
+    }
+    assert_eq!(broker.committed("g"), 7);
+    // The rest comes to the next member of the group.
+    let rest = run(&broker.consume("g", &["--max-messages", "3", "--format", "json"]));
+    assert_eq!(rest.code, 0, "{}", rest.err);
+    assert_eq!(rest.out.lines().count(), 3);
+    for line in rest.out.lines() {
+        let record: Value = serde_json::from_str(line).expect("each line is an object");
+        assert_eq!(record["topic"], "orders");
+        let key = record["key"].as_str().expect("a text");
+        assert_eq!(record["value"].as_str(), Some(&*key.replace("k ", "v\t")));
+    }
+    assert_eq!(broker.committed("g"), 10);
+}
+
+#[test]
+fn an_interrupted_consumer_commits_what_it_printed_and_leaves() {
+    let broker = Broker::start();
+    let mut consumer = Child::start(&broker.consume("g", &[]));
+    for _ in 0..10 {
+        consumer.line();
+    }
+    consumer.signal("INT");
+    let ended = consumer.wait();
+    assert_eq!((ended.code, &*ended.err), (0, ""));
+    assert_eq!(broker.committed("g"), 10);
+    assert!(broker.cluster.describe_group("g").expect("it was named").members.is_empty());
+}

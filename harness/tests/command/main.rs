@@ -1,0 +1,100 @@
+//! The `evenkeel` command as scripts see it: output, exit codes, signals.
+
+mod child;
+mod consume;
+
+use child::{Child, run};
+use serde_json::Value;
+use std::net::TcpListener;
+
+#[test]
+fn help_teaches_by_examples() {
+    let help = run(&["--help"]);
+    assert_eq!(help.code, 0);
+    for word in ["check", "explore", "broker", "consume", "Examples:", "Exit codes:"] {
+        assert!(help.out.contains(word), "no {word} in:\n{}", help.out);
+    }
+    for command in ["check", "explore", "broker", "consume"] {
+        let help = run(&[command, "--help"]);
+        assert_eq!(help.code, 0);
+        assert!(help.out.contains("Example"), "{command} gives no example:\n{}", help.out);
+    }
+}
+
+#[test]
+fn a_wrong_flag_exits_with_2() {
+    let ended = run(&["check", "--mutant"]);
+    assert_eq!(ended.code, 2, "{}", ended.err);
+    assert!(ended.out.is_empty());
+    assert!(ended.err.contains("--mutants"), "what was meant is not offered:\n{}", ended.err);
+}
+
+#[test]
+fn an_unknown_slice_exits_with_2_and_names_the_known_ones() {
+    for command in ["check", "explore"] {
+        let ended = run(&[command, "no-such-slice"]);
+        assert_eq!(ended.code, 2, "{}", ended.err);
+        for slice in evenkeel_model::bounds::slices() {
+            assert!(ended.err.contains(slice.name), "{} is not named: {}", slice.name, ended.err);
+        }
+    }
+}
+
+#[test]
+fn a_taken_port_exits_with_3() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("some port is free");
+    let port = taken.local_addr().expect("it is bound").port().to_string();
+    for args in [["broker", "--port", &port].as_slice(), &["explore", "commits", "--port", &port]] {
+        let ended = run(args);
+        assert_eq!(ended.code, 3, "{args:?}: {}", ended.err);
+        assert!(ended.err.contains(&port) && ended.err.contains("--port"), "{}", ended.err);
+    }
+}
+
+#[test]
+fn wrong_settings_exit_with_2_and_name_their_key() {
+    let unknown = run(&["broker", "--set", "log.dirs=/tmp"]);
+    assert_eq!(unknown.code, 2, "{}", unknown.err);
+    assert!(unknown.err.contains("log.dirs"), "{}", unknown.err);
+    let topic = run(&["broker", "--topic", "orders"]);
+    assert_eq!(topic.code, 2, "{}", topic.err);
+    assert!(topic.err.contains("NAME:PARTITIONS"), "{}", topic.err);
+}
+
+#[test]
+fn a_checked_slice_is_told_as_json() {
+    let checked = run(&["check", SMALLEST, "--format", "json"]);
+    let report: Value = serde_json::from_str(&checked.out).expect("standard output is one object");
+    let slices = report["slices"].as_array().expect("slices are listed");
+    assert_eq!(slices.len(), 1);
+    let slice = &slices[0];
+    assert_eq!(slice["name"], SMALLEST);
+    for figure in ["unique_states", "transitions", "depth"] {
+        assert!(slice[figure].as_u64().is_some_and(|figure| figure > 0), "{figure} in {slice}");
+    }
+    assert!(slice["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{slice}");
+    for verdict in ["exhausted", "settles", "always_can_settle"] {
+        assert_eq!(slice[verdict], true, "{verdict} in {slice}");
+    }
+    assert_eq!(slice["violations"], Value::Array(Vec::new()));
+    assert!(report.get("mutants").is_none(), "nobody asked for mutants");
+    assert_eq!(checked.code, 0);
+}
+
+#[test]
+fn the_broker_says_where_it_is_and_ends_at_a_signal() {
+    for signal in ["TERM", "INT"] {
+        let mut broker = Child::start(&["broker", "--port", "0", "--nodes", "2", "--topic", "t:1"]);
+        let servers = broker.line();
+        let addresses: Vec<_> = servers.split(',').collect();
+        assert_eq!(addresses.len(), 2, "{servers}");
+        for address in addresses {
+            std::net::TcpStream::connect(address).expect("it listens there");
+        }
+        broker.signal(signal);
+        assert_eq!(broker.wait().code, 0);
+    }
+}
+
+/// The slice with the fewest states.
+const SMALLEST: &str = "commits";
