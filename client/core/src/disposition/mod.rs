@@ -451,3 +451,38 @@ pub fn offset_commit(code: ErrorCode) -> Verdict {
         | Unlisted(_) => Verdict::Fatal,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Verdict, find_coordinator, heartbeat, offset_commit};
+    use evenkeel_spec::words::ErrorCode;
+    use std::fmt::Write;
+
+    /// What is final everywhere is left out: the table's rule is that it is.
+    #[test]
+    fn what_we_do_about_each_code_is_the_table_in_spec() {
+        let mut table = format!(
+            "{:<40} {:<18} {:<24} {:<18}\n",
+            "code", "FindCoordinator", "ConsumerGroupHeartbeat", "OffsetCommit"
+        );
+        for &code in ErrorCode::ALL {
+            let verdicts = [find_coordinator(code), heartbeat(code), offset_commit(code)];
+            if verdicts.iter().all(|verdict| *verdict == Verdict::Fatal) {
+                continue;
+            }
+            let [lookup, heartbeat, commit] = verdicts.map(|verdict| match verdict {
+                Verdict::Rejoin { new_id: true } => "Rejoin, new id".to_owned(),
+                Verdict::Rejoin { new_id: false } => "Rejoin, same id".to_owned(),
+                other => format!("{other:?}"),
+            });
+            let code = code.to_string();
+            writeln!(table, "{code:<40} {lookup:<18} {heartbeat:<24} {commit:<18}").expect("text");
+        }
+        let table: Vec<_> = table.lines().map(str::trim_end).collect();
+        insta::with_settings!({
+            snapshot_path => "../../../../spec/snapshot",
+            prepend_module_to_snapshot => false,
+            omit_expression => true,
+        }, { insta::assert_snapshot!("disposition-group", table.join("\n")) });
+    }
+}
