@@ -16,6 +16,7 @@ mod telemetry;
 use clap::{Parser, Subcommand, ValueEnum};
 use evenkeel_model::bounds::{self, Slice};
 use std::fmt;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use telemetry::Delivery;
 use tracing::Level;
@@ -129,7 +130,8 @@ fn start_log(command: Option<&Command>) -> Result<Option<Delivery>, Failure> {
         _ => "off",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(unasked));
-    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter);
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let log = log.with_ansi(std::io::stderr().is_terminal()).with_filter(filter);
     let endpoint = std::env::var("OTEL_EXPORTER_OTLP_ENDPOINT").ok();
     let endpoint = endpoint.filter(|endpoint| !endpoint.trim().is_empty());
     let exported = endpoint.map(|endpoint| telemetry::layer(endpoint.trim())).transpose();

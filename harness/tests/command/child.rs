@@ -101,4 +101,4 @@ impl Drop for Child {
 }
 
 /// How long a child may say nothing before its test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

@@ -5,7 +5,9 @@ mod consume;
 
 use child::{Child, run};
 use serde_json::Value;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::Instant;
 
 #[test]
 fn help_teaches_by_examples() {
@@ -89,11 +91,62 @@ fn the_broker_says_where_it_is_and_ends_at_a_signal() {
         let addresses: Vec<_> = servers.split(',').collect();
         assert_eq!(addresses.len(), 2, "{servers}");
         for address in addresses {
-            std::net::TcpStream::connect(address).expect("it listens there");
+            TcpStream::connect(address).expect("it listens there");
         }
         broker.signal(signal);
         assert_eq!(broker.wait().code, 0);
     }
+}
+
+#[test]
+fn mutants_are_told_as_json() {
+    let hunted = run(&["check", SMALLEST, "--mutants", "--format", "json"]);
+    let report: Value = serde_json::from_str(&hunted.out).expect("standard output is one object");
+    let mutants = report["mutants"].as_array().expect("mutants are listed");
+    assert!(!mutants.is_empty());
+    for mutant in mutants {
+        for name in ["name", "source", "rule"] {
+            assert!(mutant[name].as_str().is_some_and(|text| !text.is_empty()), "{mutant}");
+        }
+        assert_eq!(mutant["slice"], SMALLEST);
+        assert_eq!(mutant["killed"], true, "{mutant}");
+        assert!(mutant["steps"].as_u64().is_some_and(|steps| steps > 0), "{mutant}");
+    }
+    assert_eq!(hunted.code, 0);
+}
+
+#[test]
+fn the_explorer_shows_actions_and_the_world_after_them() {
+    let port = {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("some port is free");
+        listener.local_addr().expect("it is bound").port()
+    };
+    let mut explorer = Child::start(&["explore", "two-members", "--port", &port.to_string()]);
+    let greeting = explorer.line();
+    assert!(greeting.contains(&format!("http://localhost:{port}")), "{greeting}");
+    let states = first_states(port);
+    for told in ["\"subscribe c0\"", "\"subscribe c1\"", "granted - | held -"] {
+        assert!(states.contains(told), "no {told} in {states}");
+    }
+    explorer.signal("INT");
+    assert_eq!(explorer.wait().code, 0);
+}
+
+/// What the Explorer shows after the initial state, as it came.
+fn first_states(port: u16) -> String {
+    let deadline = Instant::now() + child::PATIENCE;
+    let stream = loop {
+        // It listens a moment after it has greeted.
+        match TcpStream::connect(("127.0.0.1", port)) {
+            Ok(stream) => break stream,
+            Err(error) => assert!(Instant::now() < deadline, "the Explorer: {error}"),
+        }
+    };
+    let ask = "GET /.states/0 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    (&stream).write_all(ask.as_bytes()).expect("it is asked");
+    let mut answer = String::new();
+    (&stream).read_to_string(&mut answer).expect("it answers");
+    answer
 }
 
 /// The slice with the fewest states.

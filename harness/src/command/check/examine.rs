@@ -152,3 +152,6 @@ fn diverging(slice: &Slice, question: &str, error: &LivenessErrorOf<Slice>) -> V
     }
     lines
 }
+
+#[cfg(test)]
+mod tests;
