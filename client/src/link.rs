@@ -40,6 +40,8 @@ pub(crate) struct Link {
     next_call: AtomicU64,
     /// Why the background ended, if it did so by itself.
     pub(crate) death: Arc<OnceLock<Arc<str>>>,
+    /// How often the background's loop was woken.
+    pub(crate) turns: Arc<AtomicU64>,
     /// `default.api.timeout.ms`.
     pub(crate) timeout_ms: u64,
     progress: Mutex<Progress>,
@@ -70,6 +72,7 @@ impl Link {
             permits: Arc::new(Semaphore::new(CALLS_QUEUED_MAX)),
             next_call: AtomicU64::new(0),
             death: Arc::default(),
+            turns: Arc::default(),
             timeout_ms,
             progress: Mutex::default(),
         };

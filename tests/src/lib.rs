@@ -7,6 +7,7 @@
 pub mod foreign;
 pub mod kafka;
 pub mod ledger;
+pub mod member;
 pub mod process;
 pub mod setup;
 pub mod tags;

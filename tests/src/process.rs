@@ -116,6 +116,11 @@ impl Process {
         self.output.lock().events.clone()
     }
 
+    /// Looks at all JSON objects among its lines, in order.
+    pub fn look<T>(&self, look: impl FnOnce(&[Value]) -> T) -> T {
+        look(&self.output.lock().events)
+    }
+
     /// Waits until one of its lines from `mark` on satisfies `wanted`; returns the mark behind it
     /// and the line.
     ///
@@ -192,6 +197,12 @@ impl Process {
                 detail: error.to_string(),
             }),
         }
+    }
+
+    /// Whether it has closed its output, as it does when it ends.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.output.lock().open == 0
     }
 
     /// Sends `signal`.
@@ -409,11 +420,12 @@ mod tests {
 
     #[test]
     fn waiting_for_several_ends_with_the_last_and_fails_when_one_is_gone() {
-        let (one, two) = (shell("echo 1; exec tail -f /dev/null"), shell("read -r _; echo 2"));
+        let (one, two) = (shell("echo 1; exec tail -f /dev/null"), shell("echo 2; exec sleep 600"));
         let both = [&one, &two];
         let lines = |process: &Process, n| process.mark() >= n;
         let spoken = || lines(&one, 1) && lines(&two, 1);
         Process::await_all(&both, "both lines", SOON, spoken).expect("both speak");
+        two.signal(Signal::Kill).expect("it is there");
         let error = Process::await_all(&both, "more", SOON, || lines(&one, 2));
         assert!(matches!(error, Err(ProcessError::Ended { .. })), "{error:?}");
     }

@@ -23,6 +23,7 @@ use kafka_protocol::protocol::StrBytes;
 use std::collections::{BTreeMap, VecDeque};
 use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
@@ -44,6 +45,8 @@ pub(super) struct Driver {
     closing: Option<oneshot::Sender<CloseReport>>,
     /// No handle is left that could say anything.
     is_orphaned: bool,
+    /// How often the loop was woken; the handle shows it to tests.
+    turns: Arc<AtomicU64>,
     frame_max: u32,
 }
 
@@ -85,6 +88,7 @@ impl Driver {
         start: Start,
         messages: mpsc::UnboundedReceiver<Message>,
         events: mpsc::UnboundedSender<Event>,
+        turns: Arc<AtomicU64>,
     ) -> Self {
         let Start { mut config, connector, seed, .. } = start;
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -111,13 +115,16 @@ impl Driver {
             asked: BTreeMap::new(),
             closing: None,
             is_orphaned: false,
+            turns,
         }
     }
 
     /// Runs until the core has ended.
     pub(super) async fn run(&mut self) {
         while let Next::Wait(deadline) = self.carry_out() {
-            match self.next_turn(deadline).await {
+            let turn = self.next_turn(deadline).await;
+            self.turns.fetch_add(1, Ordering::Relaxed);
+            match turn {
                 Turn::Timer => self.shell.handle_timeout(self.now()),
                 Turn::Net(event) => {
                     self.on_net(event);

@@ -21,6 +21,7 @@ use driver::Driver;
 use evenkeel_core::{Callback, Incarnation, PollFault};
 use evenkeel_spec::words::{Epoch, LeaderEpoch, Offset, TopicPartition};
 use std::collections::BTreeSet;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use tokio::runtime::{Builder, Handle};
@@ -87,10 +88,10 @@ impl Start {
     pub(crate) fn start(self) -> Result<(Arc<Link>, mpsc::UnboundedReceiver<Event>), ConfigError> {
         let (link, messages) = Link::new(self.config.core.default_api_timeout_ms);
         let (events, queue) = mpsc::unbounded_channel();
-        let death = Arc::clone(&link.death);
+        let (death, turns) = (Arc::clone(&link.death), Arc::clone(&link.turns));
         match self.runtime.clone() {
             Some(runtime) => {
-                let _detached = runtime.spawn(live(self, messages, events, death));
+                let _detached = runtime.spawn(live(self, messages, events, death, turns));
             }
             None => {
                 let failed =
@@ -98,7 +99,7 @@ impl Start {
                 let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
                 thread::Builder::new()
                     .name("evenkeel".into())
-                    .spawn(move || runtime.block_on(live(self, messages, events, death)))
+                    .spawn(move || runtime.block_on(live(self, messages, events, death, turns)))
                     .map_err(failed)?;
             }
         }
@@ -112,8 +113,9 @@ async fn live(
     messages: mpsc::UnboundedReceiver<Message>,
     events: mpsc::UnboundedSender<Event>,
     death: Arc<OnceLock<Arc<str>>>,
+    turns: Arc<AtomicU64>,
 ) {
-    let mut driver = Driver::new(start, messages, events);
+    let mut driver = Driver::new(start, messages, events, turns);
     let reason = match panics::caught(driver.run()).await {
         Ok(()) => CLOSED.to_owned(),
         Err(panic) => {

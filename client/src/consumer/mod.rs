@@ -21,6 +21,7 @@ use evenkeel_spec::words::{Committed, Epoch, GroupId, Offset, TopicName, TopicPa
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -317,6 +318,14 @@ impl Consumer {
     #[must_use]
     pub fn group_metadata(&self) -> GroupMetadata {
         GroupMetadata { group: self.group.clone(), member: self.assigned.member.clone() }
+    }
+
+    /// How often the background was woken so far, by a timer, a peer or a command: for tests of
+    /// idleness and of loops that must not be busy.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn background_turns(&self) -> u64 {
+        self.link.turns.load(Ordering::Relaxed)
     }
 
     /// Commits what was returned (with auto-commit), runs the callbacks, leaves the group and ends

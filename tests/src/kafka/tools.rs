@@ -76,13 +76,36 @@ impl Kafka {
         count: u64,
         size: u32,
     ) -> Result<String, SetupError> {
+        let mut command = self.producer_performance(bootstrap, topic, count, size);
+        command.args(["--throughput", "-1"]);
+        setup::run("ProducerPerformance", &mut command)
+    }
+
+    /// Starts a `ProducerPerformance` that writes `count` records of `size` bytes to all partitions
+    /// in turn, `throughput` records a second, and ends by itself.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn steady_producer(
+        &self,
+        bootstrap: &str,
+        topic: &str,
+        (count, size, throughput): (u64, u32, u64),
+    ) -> Result<Process, ProcessError> {
+        let mut command = self.producer_performance(bootstrap, topic, count, size);
+        // Appended to the list of properties: fewer and larger batches, as a busy producer has them.
+        command.args(["linger.ms=50", "--throughput", &throughput.to_string()]);
+        Process::spawn("ProducerPerformance", &mut command, &self.dir.join("producer-perf.log"))
+    }
+
+    fn producer_performance(&self, bootstrap: &str, topic: &str, count: u64, size: u32) -> Command {
         let mut command = self.java("org.apache.kafka.tools.ProducerPerformance");
         command.args(["--topic", topic, "--num-records", &count.to_string()]);
-        command.args(["--record-size", &size.to_string(), "--throughput", "-1"]);
+        command.args(["--record-size", &size.to_string()]);
         command.args(["--bootstrap-server", bootstrap, "--command-property", "acks=all"]);
         // The default one fills a batch before it goes to another partition: a short run reaches one.
         command.arg(format!("partitioner.class={ROUND_ROBIN}"));
-        setup::run("ProducerPerformance", &mut command)
+        command
     }
 
     /// Starts a `VerifiableProducer` that writes the numbers from 0 to `count` as values and prints

@@ -4,9 +4,11 @@
 //! is reported as ignored with the reason; under `CI=true` it fails.
 
 mod broker;
+mod cluster;
 mod differential;
 mod evenkeel_member;
 mod group;
+mod meeting;
 #[allow(unexpected_cfgs)] // The features are those of the crate whose test it is.
 #[path = "../../../model/coordinator/tests/script/mod.rs"]
 mod script;
@@ -53,11 +55,15 @@ fn main() -> ExitCode {
 type Test = fn(&Peers) -> Outcome;
 
 const TESTS: &[(&str, Test)] = &[
+    ("a_group_on_three_nodes_loses_nothing_while_everything_moves", cluster::everything_moves),
     ("apache_kafka_answers_our_coordinators_sequences_as_written", differential::sequences),
     ("kafkas_consumer_reads_what_kafkas_producer_wrote", group::kafka_alone),
     ("evenkeel_reads_what_kafkas_producer_wrote", evenkeel_member::alone),
-    ("evenkeel_shares_a_group_with_three_others_on_apache_kafka", evenkeel_member::on_kafka),
-    ("evenkeel_shares_a_group_with_three_others_on_its_own_broker", evenkeel_member::on_broker),
+    ("evenkeel_java_librdkafka_2_16_0_and_franz_go_1_22_2_on_kafka", evenkeel_member::on_kafka),
+    (
+        "evenkeel_java_librdkafka_2_16_0_and_franz_go_1_22_2_on_our_broker",
+        evenkeel_member::on_broker,
+    ),
     ("librdkafka_and_franz_go_share_a_group_with_kafkas_consumer", group::foreign_members),
 ];
 

@@ -1,9 +1,7 @@
 //! The client as a member of a group: against the test broker, in memory, under paused time, all in
 //! one current-thread runtime.
 
-mod client_support;
-
-use client_support::{Read, SECOND, append_numbered, committed, member, read};
+use crate::support::{Read, SECOND, append_numbered, committed, member, read};
 use evenkeel::{
     CloseReport, Consumer, ListenerError, ListenerMethod, Offset, PollError, RebalanceContext,
     RebalanceListener, Records, Seek, TopicPartition,

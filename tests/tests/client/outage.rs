@@ -1,8 +1,6 @@
 //! The client against brokers that are down, silent, something else, or restarted.
 
-mod client_support;
-
-use client_support::{Read, SECOND, append_numbered, committed, member, read};
+use crate::support::{Read, SECOND, append_numbered, committed, member, read};
 use evenkeel::{
     Address, Connecting, Connector, Consumer, Offset, PollError, Stream, SubscribeError,
     TopicPartition,

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 
 /// Connects to a cluster of this process without sockets.
 #[derive(Clone)]
-pub struct InMemory(WeakCluster);
+pub(crate) struct InMemory(WeakCluster);
 
 impl std::fmt::Debug for InMemory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -33,7 +33,7 @@ impl Connector for InMemory {
 }
 
 /// A consumer of `group` in the runtime of the test.
-pub fn member(cluster: &Cluster, group: &str, seed: u64) -> ConsumerBuilder {
+pub(crate) fn member(cluster: &Cluster, group: &str, seed: u64) -> ConsumerBuilder {
     Consumer::builder()
         .bootstrap_servers(cluster.bootstrap_servers())
         .group_id(group)
@@ -44,7 +44,7 @@ pub fn member(cluster: &Cluster, group: &str, seed: u64) -> ConsumerBuilder {
 }
 
 /// Appends `count` numbered records to each partition of a topic.
-pub fn append_numbered(cluster: &Cluster, topic: &str, partitions: u32, count: u32) {
+pub(crate) fn append_numbered(cluster: &Cluster, topic: &str, partitions: u32, count: u32) {
     for partition in 0..partitions {
         for number in 0..count {
             let value = format!("{partition}:{number}");
@@ -55,29 +55,29 @@ pub fn append_numbered(cluster: &Cluster, topic: &str, partitions: u32, count: u
 
 /// The offsets that were read, in order, by partition.
 #[derive(Debug, Default, Eq, PartialEq)]
-pub struct Read(pub BTreeMap<TopicPartition, Vec<u64>>);
+pub(crate) struct Read(pub(crate) BTreeMap<TopicPartition, Vec<u64>>);
 
 impl Read {
-    pub fn take(&mut self, records: &Records) {
+    pub(crate) fn take(&mut self, records: &Records) {
         for record in records {
             let partition = TopicPartition::new(record.topic, record.partition);
             self.0.entry(partition).or_default().push(record.offset.0);
         }
     }
 
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.0.values().map(Vec::len).sum()
     }
 
     /// Whether every partition was read from 0 to `count`, each record once and in order.
-    pub fn is_exactly(&self, partitions: u32, count: u64) -> bool {
+    pub(crate) fn is_exactly(&self, partitions: u32, count: u64) -> bool {
         self.0.len() == partitions as usize
             && self.0.values().all(|offsets| offsets.iter().copied().eq(0..count))
     }
 }
 
 /// Polls until `count` records came, or for 1,000 polls.
-pub async fn read(consumer: &mut Consumer, read: &mut Read, count: usize) {
+pub(crate) async fn read(consumer: &mut Consumer, read: &mut Read, count: usize) {
     for _ in 0..1_000 {
         if read.count() >= count {
             return;
@@ -89,9 +89,14 @@ pub async fn read(consumer: &mut Consumer, read: &mut Read, count: usize) {
 }
 
 /// The offset that the group has committed.
-pub fn committed(cluster: &Cluster, group: &str, topic: &str, partition: u32) -> Option<Offset> {
+pub(crate) fn committed(
+    cluster: &Cluster,
+    group: &str,
+    topic: &str,
+    partition: u32,
+) -> Option<Offset> {
     let committed = cluster.committed(group, topic, partition).expect("the topic exists");
     committed.map(|committed| committed.offset)
 }
 
-pub const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);

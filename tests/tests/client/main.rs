@@ -1,0 +1,8 @@
+//! The client against the test broker and worse peers: in memory and under paused time where
+//! nothing else is said.
+
+mod faults;
+mod group;
+mod liveness;
+mod outage;
+mod support;
