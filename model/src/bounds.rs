@@ -35,7 +35,7 @@ pub struct Slice {
     pub faults: Faults,
     /// The coordinator's settings.
     pub coordinator: CoordinatorConfig,
-    /// The network assumption [N2]: heartbeats of a broken connection are processed before the
+    /// The network assumption (N2): heartbeats of a broken connection are processed before the
     /// member's next one or never.
     pub ordered: bool,
     /// The fault seeded into the client's machines.
