@@ -142,8 +142,7 @@ pub fn slice(name: &str) -> Option<Slice> {
 }
 
 /// One member with a listener: everything that can happen between it, its application and the
-/// coordinator. Two topics, so that one may resolve later than the other and a subscription can
-/// shrink; one partition each, since nothing is shared.
+/// coordinator. One topic, which metadata names late, of one partition, since nothing is shared.
 #[must_use]
 pub fn one_member() -> Slice {
     Slice {
