@@ -49,7 +49,9 @@ def commit(consumer):
         success, error = True, None
     except KafkaException as failure:
         offsets, success, error = [], False, str(failure)
-    listed = [{"topic": o.topic, "partition": o.partition, "offset": o.offset} for o in offsets]
+    # A partition of which nothing was consumed is listed too, with an offset below zero.
+    kept = [o for o in offsets if o.offset >= 0]
+    listed = [{"topic": o.topic, "partition": o.partition, "offset": o.offset} for o in kept]
     emit("offsets_committed", offsets=listed, success=success, error=error)
 
 

@@ -30,18 +30,22 @@ pub(crate) fn everything_moves(_: &Peers) -> Outcome {
     meeting.join_thread("a", |settings| settings);
     meeting.join_process("b")?;
     meeting.await_settled()?;
-    restart(&mut kafka, &meeting, 1, true)?;
+    kafka.stop_node(1)?;
+    meeting.say("node 1 is stopped");
     meeting.join_thread("c", |settings| Settings { auto_commit: true, ..settings });
-    meeting.await_settled()?;
+    back(&mut kafka, &meeting, 1)?;
+
     meeting.kill("b")?;
-    restart(&mut kafka, &meeting, 2, false)?;
-    meeting.await_settled()?;
+    kafka.kill_node(2);
+    meeting.say("node 2 is killed");
     meeting.join_thread("d", |settings| Settings { listens: false, ..settings });
+    back(&mut kafka, &meeting, 2)?;
+
+    kafka.stop_node(3)?;
+    meeting.say("node 3 is stopped");
     meeting.leave("c")?;
-    meeting.await_settled()?;
-    restart(&mut kafka, &meeting, 3, true)?;
     meeting.join_process("e")?;
-    meeting.await_settled()?;
+    back(&mut kafka, &meeting, 3)?;
 
     producer.await_line(0, "the producer's summary", PATIENCE, |line| line.contains("99.9th"))?;
     // The last ones find everybody settled, however fast or slow the nodes have started.
@@ -56,24 +60,18 @@ pub(crate) fn everything_moves(_: &Peers) -> Outcome {
     Ok(())
 }
 
-/// Ends a node, `properly` or by a kill, and starts it again.
-fn restart(kafka: &mut Kafka, meeting: &Meeting, node: usize, properly: bool) -> Outcome {
-    if properly {
-        kafka.stop_node(node)?;
-    } else {
-        kafka.kill_node(node);
-    }
-    meeting.say(&format!("node {node} is {}", if properly { "stopped" } else { "killed" }));
+/// Starts a node again; the group settles.
+fn back(kafka: &mut Kafka, meeting: &Meeting, node: usize) -> Outcome {
     kafka.start_node(node)?;
     meeting.say(&format!("node {node} serves again"));
-    Ok(())
+    meeting.await_settled()
 }
 
 const PARTITIONS: usize = 12;
 const RECORDS: u64 = 1_000_000;
-const LAST_RECORDS: u64 = 200_000;
+const LAST_RECORDS: u64 = 400_000;
 const RECORD_SIZE: u32 = 100;
 /// So that they are still coming while nodes are restarted.
-const RECORDS_A_SECOND: u64 = 12_000;
+const RECORDS_A_SECOND: u64 = 15_000;
 /// A killed member is noticed while the test runs; a coordinator's move takes less.
 const SESSION_MS: &str = "6000";

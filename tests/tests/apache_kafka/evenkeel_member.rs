@@ -133,5 +133,5 @@ fn foreign(foreign: &Foreign, meeting: &Meeting) -> Result<Peer, ProcessError> {
 }
 
 /// Some seconds of records, over all the comings and goings.
-const STEADY_RECORDS: u64 = 100_000;
+const STEADY_RECORDS: u64 = 45_000;
 const STEADY_RECORDS_A_SECOND: u64 = 3_000;
