@@ -40,10 +40,10 @@ pub(super) fn world(slice: &Slice, state: &State) -> String {
 pub(super) fn stuck(slice: &Slice, state: &State) -> Vec<String> {
     let mut lines = Vec::new();
     let world = &state.world;
-    for partition in slice.wanted(state) {
-        if !world.grants.values().any(|grant| grant.covers(partition)) {
-            lines.push(format!("      nobody is granted {}", partitions(slice, [&partition])));
-        }
+    let mut ungranted = slice.wanted(state);
+    ungranted.retain(|at| !world.grants.values().any(|grant| grant.covers(*at)));
+    if !ungranted.is_empty() {
+        lines.push(format!("      nobody is granted {}", partitions(slice, &ungranted)));
     }
     for (i, (node, consumer)) in state.nodes.iter().zip(&world.consumers).enumerate() {
         let grant = consumer.id.and_then(|id| world.grants.get(&id));
