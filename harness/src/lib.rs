@@ -1,3 +1,4 @@
 //! Where belief and product meet: replay, validation and the evenkeel command.
 
 pub mod command;
+pub mod replay;

@@ -10,5 +10,6 @@ pub mod bounds;
 pub mod explore;
 #[cfg(feature = "mutants")]
 pub mod mutants;
+pub mod profiles;
 pub mod report;
 pub mod system;
