@@ -127,9 +127,13 @@ impl Commit {
         if Mutant::CommitUnreleased.is(mutant) {
             offsets = self.returned();
         }
-        let waiting = self.pending.iter().any(|entry| entry.purpose == Purpose::Released);
-        if !offsets.is_empty() && !waiting {
-            self.pending.push(Entry { purpose: Purpose::Released, offsets });
+        if offsets.is_empty() {
+            return;
+        }
+        let mut pending = self.pending.iter_mut();
+        match pending.find(|entry| entry.purpose == Purpose::Released) {
+            Some(waiting) => waiting.offsets.extend(offsets),
+            None => self.pending.push(Entry { purpose: Purpose::Released, offsets }),
         }
     }
 

@@ -77,7 +77,7 @@ fn for_each_epoch(state: &State, f: &mut dyn FnMut(Epoch)) {
         for asked in &node.requests {
             match asked {
                 Asked::Heartbeat(_, _, request) => {
-                    heartbeat_epoch(request).into_iter().for_each(&mut *f)
+                    heartbeat_epoch(request).into_iter().for_each(&mut *f);
                 }
                 Asked::Commit(_, _, request) => request.owner.into_iter().for_each(|o| f(o.epoch)),
             }

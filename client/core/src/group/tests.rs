@@ -392,6 +392,20 @@ fn a_seek_is_what_a_commit_covers_from_then_on() {
 }
 
 #[test]
+fn a_commit_that_waits_takes_in_what_is_released_meanwhile() {
+    let mut commit = Commit::default();
+    let at = |partition| [(partition, Committed::at(Offset(1)))].into();
+    for partition in [P0, P1] {
+        commit.on_returned(&at(partition));
+        commit.release();
+        commit.commit_released(Some(&[partition].into()), None);
+    }
+    assert!(commit.is_outstanding(&[P0].into()) && commit.is_outstanding(&[P1].into()));
+    let sent = commit.send(NEVER, Epoch(1), None);
+    assert_eq!(sent.keys().copied().collect::<Vec<_>>(), [P0, P1], "both before a revocation");
+}
+
+#[test]
 fn a_late_answer_of_an_earlier_membership_changes_nothing() {
     let mut bench = Bench::stable(true);
     bench.feed(|group, out| group.on_timer(Timer::Heartbeat, out));
