@@ -7,7 +7,7 @@ use evenkeel_tests::ledger::{self, Ending, Ledger, Partition};
 use evenkeel_tests::member::{Settings, Thread};
 use evenkeel_tests::process::{self, Process, ProcessError, Signal};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
@@ -70,6 +70,27 @@ impl Meeting {
         Ok(())
     }
 
+    /// Stops a process where it is: to the group it is silent. Give it back to [`Meeting::resume`].
+    pub(crate) fn pause(&mut self, name: &str) -> Result<Peer, Box<dyn std::error::Error>> {
+        let peer = self.take(name);
+        let Peer::Process(process) = &peer else { panic!("{name} is a thread") };
+        process.signal(Signal::Stop)?;
+        self.say(&format!("{name} is paused"));
+        Ok(peer)
+    }
+
+    /// Lets a paused process go on, and waits until it knows that the group went on without it.
+    pub(crate) fn resume(&mut self, name: &str, mut peer: Peer) -> Outcome {
+        let Peer::Process(process) = &mut peer else { panic!("{name} is a thread") };
+        let mark = process.mark();
+        process.signal(Signal::Continue)?;
+        let is_lost = |event: &Value| event["name"] == "partitions_lost";
+        process.await_event(mark, "partitions_lost", PATIENCE, is_lost)?;
+        self.say(&format!("{name} was paused too long and knows it"));
+        self.members.push((name.into(), peer));
+        Ok(())
+    }
+
     /// Closes a member.
     pub(crate) fn leave(&mut self, name: &str) -> Outcome {
         let events = match self.take(name) {
@@ -112,15 +133,26 @@ impl Meeting {
         Ok(())
     }
 
-    /// Waits until all that were ever in the group have consumed `count` records together.
+    /// Waits until all that were ever in the group have consumed `count` different records together.
     pub(crate) fn await_consumed(&self, count: u64) -> Outcome {
         let gone: u64 = self.gone.iter().map(|(_, events, _)| ledger::consumed(events)).sum();
         self.await_members(&format!("{count} records"), |members| {
             let here: u64 = members.iter().map(|(_, peer)| peer.look(ledger::consumed)).sum();
-            here + gone >= count
+            // Which of them are different is only worth counting when they may be enough.
+            here + gone >= count && self.distinct() >= count
         })?;
         self.say("all is read");
         Ok(())
+    }
+
+    /// How many different records were consumed so far; an event that is not well formed counts
+    /// none, and [`Meeting::settle_account`] says so.
+    fn distinct(&self) -> u64 {
+        let mut ledger = Ledger::default();
+        let gone = self.gone.iter().all(|(_, events, _)| ledger.add(events).is_ok());
+        let mut here = self.members.iter();
+        let here = gone && here.all(|(_, peer)| peer.look(|events| ledger.add(events).is_ok()));
+        if here { ledger.distinct() } else { 0 }
     }
 
     /// Waits until each member has consumed something.
@@ -140,8 +172,12 @@ impl Meeting {
         };
         for (name, events, ending) in &self.gone {
             ledger.add_ended(events, *ending).map_err(|error| format!("{name}: {error}"))?;
-            for event in events.iter().filter(|event| !event["error"].is_null()) {
-                self.say(&format!("{name}: {event}"));
+            let mut errors: BTreeMap<String, usize> = BTreeMap::new();
+            for error in events.iter().filter_map(|event| event["error"].as_str()) {
+                *errors.entry(error.to_owned()).or_default() += 1;
+            }
+            for (error, times) in errors {
+                self.say(&format!("{name}, {times} times: {error}"));
             }
         }
         self.say(&format!(
