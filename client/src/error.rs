@@ -293,6 +293,9 @@ fn advice(code: ErrorCode) -> &'static str {
             "; group.remote.assignor must be one of the brokers' group.consumer.assignors"
         }
         ErrorCode::GroupMaxSizeReached => "; raise group.consumer.max.size or stop a member",
+        ErrorCode::UnknownMemberId | ErrorCode::FencedMemberEpoch | ErrorCode::StaleMemberEpoch => {
+            "; the group went on without this member: poll, and it joins again"
+        }
         ErrorCode::GroupIdNotFound | ErrorCode::InconsistentGroupProtocol => {
             "; the group id may be in use by members of the classic protocol"
         }

@@ -1,10 +1,10 @@
 //! What is wrong with the world or the configuration is a typed error that says what to do; the
 //! consumer goes on trying at a measured pace.
 
-use crate::support::{SECOND, member};
+use crate::support::{Read, SECOND, append_numbered, member, read};
 use evenkeel::{
-    Address, ConfigError, ConnectError, Connecting, Connector, Consumer, ErrorCode, PollError,
-    Stream,
+    Address, CommitError, ConfigError, ConnectError, Connecting, Connector, Consumer, ErrorCode,
+    PollError, Stream,
 };
 use evenkeel_broker::{Before, Cluster, Request};
 use std::sync::Arc;
@@ -236,6 +236,29 @@ async fn a_group_that_may_not_be_joined_is_told_with_what_to_grant_and_not_asked
         // `retry.backoff.max.ms` is a second.
         assert!(asked <= 800, "{error} at {keys:?}: asked {asked} times");
         assert!(seen.wakes <= 4 * asked + 2_000, "{error}: {} wakes", seen.wakes);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_commit_says_what_to_do() {
+    for (error, advice) in [
+        (ErrorCode::UnknownMemberId, "poll, and it joins again"),
+        (ErrorCode::GroupAuthorizationFailed, "grant the principal READ on the group"),
+        (ErrorCode::TopicAuthorizationFailed, "grant the principal READ on the topic"),
+    ] {
+        let cluster = Cluster::builder().topic("t", 1).build().expect("a cluster");
+        append_numbered(&cluster, "t", 1, 3);
+        let mut consumer =
+            member(&cluster, "g", 7).enable_auto_commit(false).build().expect("valid");
+        consumer.subscribe(["t"]).await.expect("subscribed");
+        read(&mut consumer, &mut Read::default(), 3).await;
+        cluster.intercept(move |request: &Request| {
+            if request.api_key == 8 { Before::Forge(error) } else { Before::Process }
+        });
+        let told = consumer.commit().await.expect_err("it is refused");
+        assert_eq!(told, CommitError::Refused { code: error });
+        assert!(told.to_string().contains(advice), "{told}");
+        assert!(consumer.close(SECOND).await.left);
     }
 }
 
