@@ -24,7 +24,7 @@ use evenkeel_model::explore::{Exploration, Options, WitnessError, explore};
 use std::time::Instant;
 
 /// How many other paths of one abstract transition are judged when its shortest is not feasible.
-/// More of them find few more (one-member: none between 300 and 3,000).
+/// Bounds how long the choice takes; a goal that none of them reaches is reported with their number.
 pub const CANDIDATES_MAX: usize = 300;
 
 /// What is replayed on.

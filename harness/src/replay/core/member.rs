@@ -274,10 +274,11 @@ impl<'a> Member<'a> {
             broken.push(held.0);
             lost.push(asked);
         }
+        if self.wrong == Some(WrongDriver::HidesDisconnects) {
+            return lost;
+        }
         for connection in broken {
-            if self.links.remove(&connection).is_some()
-                && self.wrong != Some(WrongDriver::HidesDisconnects)
-            {
+            if self.links.remove(&connection).is_some() {
                 self.shell.handle_disconnected(Time(self.now), connection, Cause::Closed);
                 self.drain();
             }
