@@ -80,7 +80,7 @@ impl Ledger {
             }
         }
         for (partition, ownership) in open {
-            self.end_one(partition, ownership, ending);
+            self.end_one(&partition, ownership, ending);
         }
         Ok(())
     }
@@ -88,12 +88,12 @@ impl Ledger {
     fn end(&mut self, open: &mut BTreeMap<Partition, Ownership>, event: &Value, ending: Ending) {
         for partition in partitions(event) {
             if let Some(ownership) = open.remove(&partition) {
-                self.end_one(partition, ownership, ending);
+                self.end_one(&partition, ownership, ending);
             }
         }
     }
 
-    fn end_one(&mut self, partition: Partition, ownership: Ownership, ending: Ending) {
+    fn end_one(&mut self, partition: &Partition, ownership: Ownership, ending: Ending) {
         let Ownership { spans, committed } = ownership;
         for Span { first, last } in spans {
             // The records from here on come again.

@@ -4,8 +4,8 @@
 
 use crate::process;
 use evenkeel::{
-    CloseReport, Consumer, ListenerError, PollError, RebalanceContext, RebalanceListener, Records,
-    TopicPartition,
+    CloseReport, CommitError, Consumer, ListenerError, PollError, RebalanceContext,
+    RebalanceListener, Records, TopicPartition,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -189,7 +189,7 @@ pub async fn consume(
                 say(consumed(&spans));
                 if !settings.auto_commit {
                     let outcome = consumer.commit().await;
-                    say(committed(&spans, outcome.err().map(|error| error.to_string())));
+                    say(committed(&spans, outcome.err().as_ref()));
                 }
             }
             Err(
@@ -284,11 +284,11 @@ fn consumed(spans: &Spans) -> Value {
     json!({"name": "records_consumed", "count": count, "partitions": parts})
 }
 
-fn committed(spans: &Spans, error: Option<String>) -> Value {
+fn committed(spans: &Spans, error: Option<&CommitError>) -> Value {
     let part = |((topic, partition), (_, _, last)): (&(String, u32), &(u64, u64, u64))| json!({"topic": topic, "partition": partition, "offset": last + 1});
     let parts: Vec<Value> = spans.iter().map(part).collect();
     json!({"name": "offsets_committed", "offsets": parts, "success": error.is_none(),
-        "error": error})
+        "error": error.map(ToString::to_string)})
 }
 
 fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {

@@ -147,7 +147,7 @@ async fn ten_minutes_at(peer: Peer) -> TenMinutes {
 /// `reconnect.backoff.max.ms` is a second, with jitter: 600 attempts in ten minutes, or a few more;
 /// each is a timer, a connection, an answer, its end, and now and then a call's deadline.
 fn assert_measured(seen: &TenMinutes, what: &str) {
-    println!(
+    eprintln!(
         "{what}: {} errors, {} connects, {} wakes in ten minutes",
         seen.errors.len(),
         seen.connects,
@@ -226,7 +226,7 @@ async fn a_group_that_may_not_be_joined_is_told_with_what_to_grant_and_not_asked
         (&[68], ErrorCode::UnsupportedAssignor, "group.remote.assignor"),
     ] {
         let (seen, asked) = ten_minutes_refused(keys, error).await;
-        println!("{error} at {keys:?}: {} errors, asked {asked} times", seen.errors.len());
+        eprintln!("{error} at {keys:?}: {} errors, asked {asked} times", seen.errors.len());
         assert!(!seen.errors.is_empty(), "{error} at {keys:?} is told");
         assert!(seen.errors.len() <= 700, "{error} at {keys:?}: {} errors", seen.errors.len());
         for told in &seen.errors {

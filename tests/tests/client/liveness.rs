@@ -193,7 +193,7 @@ async fn idle(nodes: u32) {
     let after = counts(&consumer);
     let (turns, heartbeats, fetches) = (after.0 - before.0, after.1 - before.1, after.2 - before.2);
     let others = (after.3 - before.3) + (after.4 - before.4);
-    println!(
+    eprintln!(
         "an hour on {nodes} nodes: {turns} wakes, {heartbeats} heartbeats, {fetches} fetches, \
          {others} others"
     );
@@ -236,7 +236,7 @@ fn an_application_that_blocks_its_only_thread_for_ten_seconds_keeps_a_session_of
         let (member, heartbeats) = (consumer.group_metadata().member, cluster.requests(68));
         std::thread::sleep(10 * SECOND);
         let meanwhile = cluster.requests(68) - heartbeats;
-        println!("{meanwhile} heartbeats in ten blocked seconds");
+        eprintln!("{meanwhile} heartbeats in ten blocked seconds");
         assert!(meanwhile >= 8, "{meanwhile} heartbeats");
         append_numbered(&cluster, "t", 2, 100);
         read(&mut consumer, &mut got, 400).await;
