@@ -4,7 +4,7 @@ use crate::explore::Condition;
 use crate::system::{Asked, Brain, Node, Refusal, State};
 use evenkeel_coordinator::Config as CoordinatorConfig;
 use evenkeel_core::group::{GroupConfig, Mutant};
-use evenkeel_spec::rules::{Conduct, World};
+use evenkeel_spec::rules::World;
 use evenkeel_spec::words::{
     MemberId, Offset, Partitions, Subscription, Topic, TopicId, TopicIdPartition, Topics,
 };
@@ -57,6 +57,8 @@ pub struct Detail {
     pub exit: bool,
     /// Commits by interval; else only before a revocation or a leave.
     pub interval_commit: bool,
+    /// The messages of consumers that are not restless.
+    pub peers: bool,
 }
 
 /// What may still be done.
@@ -152,7 +154,13 @@ pub fn one_member() -> Slice {
         records: 1,
         restless: 1,
         listener: true,
-        detail: Detail { lookup: true, resolve: true, exit: true, interval_commit: false },
+        detail: Detail {
+            lookup: true,
+            resolve: true,
+            exit: true,
+            interval_commit: false,
+            peers: true,
+        },
         auto_commit: true,
         budget: Budget { faults: 2, subscribes: 2, narrows: 0, unsubscribes: 1, commits: 0 },
         faults: Faults {
@@ -181,7 +189,13 @@ pub fn two_members() -> Slice {
         records: 1,
         restless: 2,
         listener: false,
-        detail: Detail { lookup: false, resolve: false, exit: false, interval_commit: false },
+        detail: Detail {
+            lookup: false,
+            resolve: false,
+            exit: false,
+            interval_commit: false,
+            peers: true,
+        },
         auto_commit: true,
         budget: Budget { faults: 1, subscribes: 2, narrows: 0, unsubscribes: 1, commits: 0 },
         faults: Faults {
@@ -224,7 +238,13 @@ pub fn commits() -> Slice {
         records: 2,
         restless: 1,
         listener: false,
-        detail: Detail { lookup: false, resolve: false, exit: false, interval_commit: true },
+        detail: Detail {
+            lookup: false,
+            resolve: false,
+            exit: false,
+            interval_commit: true,
+            peers: true,
+        },
         auto_commit: true,
         budget: Budget { faults: 1, subscribes: 1, narrows: 0, unsubscribes: 1, commits: 2 },
         faults: Faults { disconnect: Disconnect::Any, session: true, slow: true, ..NO_FAULTS },
@@ -246,7 +266,13 @@ pub fn interval() -> Slice {
         records: 1,
         restless: 1,
         listener: false,
-        detail: Detail { lookup: false, resolve: false, exit: false, interval_commit: false },
+        detail: Detail {
+            lookup: false,
+            resolve: false,
+            exit: false,
+            interval_commit: false,
+            peers: false,
+        },
         auto_commit: false,
         budget: Budget { faults: 1, subscribes: 3, narrows: 0, unsubscribes: 1, commits: 1 },
         faults: Faults { disconnect: Disconnect::UnderCommit, ..NO_FAULTS },
@@ -277,7 +303,7 @@ impl Slice {
             nodes: (0..self.members).map(|_| Arc::new(Node::new(self))).collect(),
             brain: Arc::new(Brain::default()),
             world: Arc::new(World {
-                consumers: vec![Conduct::default(); self.members],
+                consumers: vec![Arc::default(); self.members],
                 ..World::default()
             }),
             left: self.budget,
@@ -387,7 +413,7 @@ fn two_members_reach() -> Vec<(&'static str, Condition<Slice>)> {
         }),
         ("a commit in flight during a revocation", |_, s| {
             s.world.grants.values().any(|grant| !grant.revoking.is_empty())
-                && s.world.consumers.iter().any(Conduct::is_committing)
+                && s.world.consumers.iter().any(|c| c.is_committing())
         }),
         ("a crashed member's partitions are the other's", |_, s| {
             s.nodes.iter().any(|n| n.crashed)

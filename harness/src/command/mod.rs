@@ -9,6 +9,7 @@ mod consume;
 mod explore;
 mod main_job;
 mod output;
+mod replay;
 mod signal;
 mod story;
 mod telemetry;
@@ -48,6 +49,8 @@ enum Format {
 enum Command {
     /// Explore small worlds exhaustively and judge every transition by the protocol's rules.
     Check(check::Args),
+    /// Replay one trace for each abstract transition on what is shipped, compared after each step.
+    Replay(replay::Args),
     /// Walk through a small world step by step in a web browser (stateright's Explorer).
     Explore(explore::Args),
     /// Run a test broker that any Kafka client can use.
@@ -103,6 +106,7 @@ pub fn main() -> ExitCode {
     let result = start_log(command.as_ref()).and_then(|_delivery| match command {
         None => main_job::run(format),
         Some(Command::Check(args)) => check::run(&args, format),
+        Some(Command::Replay(args)) => replay::run(&args, format),
         Some(Command::Explore(args)) => explore::run(&args),
         Some(Command::Broker(args)) => broker::run(args, format),
         Some(Command::Consume(args)) => consume::run(args, format),
@@ -166,8 +170,8 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 const LONG_ABOUT: &str = "\
 A Kafka consumer whose group protocol (KIP-848) is model-checked.
 
-Without a subcommand the main job runs: explore the small worlds (\"slices\") exhaustively, then \
-consume 1,000,000 records over TCP from the embedded broker with two members of which one leaves, \
+Without a subcommand the main job runs: explore the small worlds (\"slices\") exhaustively, \
+replay their traces on the shipped core, then consume 1,000,000 records over TCP from the embedded broker with two members of which one leaves, \
 and print one table.";
 
 const EXAMPLES: &str = "\
@@ -175,6 +179,7 @@ Examples:
   evenkeel                                   the main job, under a minute
   evenkeel check one-member                  one slice: states, rules, liveness
   evenkeel check --mutants                   also seed every known fault: each must be found
+  evenkeel replay one-member                 its traces on the shipped core, in virtual time
   evenkeel explore two-members               click through the protocol at localhost:3000
   evenkeel broker --topic orders:6           a broker on localhost:9092, logs in memory
   evenkeel consume --bootstrap localhost:9092 --group g --topic orders --from-beginning

@@ -344,7 +344,7 @@ impl Slice {
             .or_else(|| node.late_commit.take());
         *node = Node { crashed: true, late_commit: late, ..Node::new(self) };
         let consumer = &mut Arc::make_mut(&mut state.world).consumers[i];
-        *consumer = consumer.crashed();
+        *consumer = Arc::new(consumer.crashed());
     }
 
     /// Gives the group an input and carries out what it orders.
@@ -366,6 +366,12 @@ impl Slice {
             {
                 let found = Ok(state.brain.node());
                 state.node(i).group.on_coordinator(incarnation, found, &mut out);
+            }
+        }
+        if !self.detail.peers && i >= self.restless {
+            while !state.nodes[i].requests.is_empty() {
+                self.arrive(state, i, None);
+                self.answer(state, i);
             }
         }
     }
@@ -481,7 +487,7 @@ impl State {
     /// The onlooker sees something of consumer `i`.
     fn see(&mut self, i: usize, event: &Event<'_>) {
         let world: &mut World = Arc::make_mut(&mut self.world);
-        if let Err(rule) = world.consumers[i].on(event) {
+        if let Err(rule) = Arc::make_mut(&mut world.consumers[i]).on(event) {
             self.violation.get_or_insert(Violation::of(rule).by(i));
         }
     }

@@ -5,6 +5,7 @@ use crate::words::{
     Epoch, ErrorCode, MemberId, Offset, Owner, Partitions, TopicId, TopicIdPartition,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// A moment of a group.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
@@ -17,8 +18,8 @@ pub struct World {
     pub revocations: BTreeSet<MemberId>,
     /// What the coordinator's records say is committed.
     pub committed: BTreeMap<TopicIdPartition, Offset>,
-    /// The consumers, by number.
-    pub consumers: Vec<Conduct>,
+    /// The consumers, by number. Shared, since most moments differ from the last in one of them.
+    pub consumers: Vec<Arc<Conduct>>,
 }
 
 /// What one member is granted.

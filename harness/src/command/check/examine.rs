@@ -3,6 +3,7 @@
 use super::super::output::spinner;
 use super::super::story;
 use super::on_two_threads;
+use crate::replay::{self, Target, TargetReport};
 use evenkeel_model::bounds::Slice;
 use evenkeel_model::explore::{
     Exploration, LivenessError, LivenessErrorOf, Options, Path, explore,
@@ -35,6 +36,9 @@ pub(in crate::command) struct Examined {
     pub(in crate::command) transitions_per_second: f64,
     #[serde(skip)]
     stories: Vec<String>,
+    /// What replaying the slice's traces found, where that was asked for.
+    #[serde(skip)]
+    pub(in crate::command) replayed: Vec<TargetReport>,
 }
 
 /// A broken rule and the shortest path that breaks it.
@@ -58,23 +62,24 @@ impl Examined {
     }
 }
 
-/// Examines these slices, two at a time.
-pub(in crate::command) fn examine(slices: &[Slice]) -> Vec<Examined> {
+/// Examines these slices, two at a time, and replays their traces on these targets.
+pub(in crate::command) fn examine(slices: &[Slice], targets: &[Target]) -> Vec<Examined> {
     let bars = MultiProgress::new();
     on_two_threads(slices, |slice| {
         let bar = bars.add(spinner(slice.name));
-        let examined =
-            examine_one(slice, |doing| bar.set_message(format!("{} {doing}", slice.name)));
+        let doing = |doing: &str| bar.set_message(format!("{} {doing}", slice.name));
+        let examined = examine_one(slice, targets, doing);
         bar.finish_and_clear();
         examined
     })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate to print")]
-fn examine_one(slice: &Slice, doing: impl Fn(&str)) -> Examined {
+fn examine_one(slice: &Slice, targets: &[Target], doing: impl Fn(&str)) -> Examined {
     let started = Instant::now();
     doing("explored");
-    let exploration = explore(slice, Options { keep_keys: false, ..Options::default() });
+    let keep_keys = !targets.is_empty();
+    let exploration = explore(slice, Options { keep_keys, ..Options::default() });
     let explored = started.elapsed().as_secs_f64();
     let summary = exploration.summary().clone();
     let mut stories = Vec::new();
@@ -90,6 +95,16 @@ fn examine_one(slice: &Slice, doing: impl Fn(&str)) -> Examined {
     let converges_fairly = asked("fair", exploration.converges_fairly(slice).err());
     let unreached: Vec<_> = exploration.unreached().collect();
     stories.extend(unreached.iter().map(|what| format!("{}: never reached: {what}", slice.name)));
+    let seconds = started.elapsed().as_secs_f64();
+    doing("replayed");
+    let replayed = if keep_keys {
+        replay::run_slice(slice, &exploration, targets, |_| {}).unwrap_or_else(|error| {
+            stories.push(format!("{}: {error}", slice.name));
+            Vec::new()
+        })
+    } else {
+        Vec::new()
+    };
     Examined {
         name: slice.name,
         unique_states: summary.states,
@@ -101,9 +116,10 @@ fn examine_one(slice: &Slice, doing: impl Fn(&str)) -> Examined {
         always_can_settle,
         converges_fairly,
         unreached,
-        seconds: started.elapsed().as_secs_f64(),
+        seconds,
         transitions_per_second: summary.transitions as f64 / explored,
         stories,
+        replayed,
     }
 }
 

@@ -71,7 +71,7 @@ impl Report {
 
 pub(super) fn run(args: &Args, format: Format) -> Result<Outcome, Failure> {
     let slices = super::slices(&args.slices)?;
-    let examined = examine(&slices);
+    let examined = examine(&slices, &[]);
     let mutants = args.mutants.then(|| hunt(&slices));
     let report = Report { slices: examined, mutants };
     match format {

@@ -1,12 +1,13 @@
 //! The main job: what `evenkeel` does without a subcommand.
 //!
-//! Belief, then product: the slices are explored, then two shipped consumers read a million records
+//! Belief, then product: the slices are explored and their traces replayed, then two shipped consumers read a million records
 //! over TCP from the embedded broker while one of them leaves. One table, one exit code.
 
 mod consume;
 
 use super::check::{Report, examine};
 use super::output::{Table, grouped, print, print_json};
+use super::replay::{Replayed, TARGETS};
 use super::{Failure, Format, Outcome};
 use consume::{Consumed, consume};
 use evenkeel_model::bounds;
@@ -16,15 +17,20 @@ use serde::Serialize;
 #[derive(Debug, Serialize)]
 struct Job {
     check: Report,
+    replay: Replayed,
     consume: Consumed,
     ok: bool,
 }
 
 pub(super) fn run(format: Format) -> Result<Outcome, Failure> {
-    let check = Report::of_slices(examine(&bounds::slices()));
+    let mut examined = examine(&bounds::slices(), TARGETS);
+    let targets = examined.iter_mut().flat_map(|slice| std::mem::take(&mut slice.replayed));
+    let replay = Replayed::of(targets.collect());
+    let check = Report::of_slices(examined);
     let consume = consume(RECORDS)?;
-    let ok = check.holds() && consume.holds();
-    let job = Job { check, consume, ok };
+    let complete = replay.covers(bounds::slices().len());
+    let ok = check.holds() && complete && replay.holds() && consume.holds();
+    let job = Job { check, replay, consume, ok };
     match format {
         Format::Human => print(&job.text())?,
         Format::Json => print_json(&job)?,
@@ -51,6 +57,8 @@ impl Job {
                 stories.push('\n');
             }
         }
+        self.replay.rows(&mut table);
+        stories.push_str(&self.replay.stories());
         table.row(vec![
             "consume".to_owned(),
             "two members, one leaves".to_owned(),

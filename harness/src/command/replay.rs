@@ -1,0 +1,128 @@
+//! `evenkeel replay`: the model's traces on what is shipped.
+
+use super::output::{Table, bar, grouped, print, print_json};
+use super::{Failure, Format, Outcome, slices};
+use crate::replay::{self, Target, TargetReport};
+use clap::ValueEnum;
+use serde::Serialize;
+
+/// Everything that traces are replayed on.
+pub(super) const TARGETS: &[Target] = &[Target::Core];
+
+/// What is replayed, on what.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The slices; all of them when none is named.
+    slices: Vec<String>,
+    /// What to replay on; may be given more than once. Everything there is when none is given.
+    #[arg(long = "target", value_enum)]
+    targets: Vec<TargetName>,
+}
+
+/// A target on the command line.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum TargetName {
+    /// The shipped shell and its machines, in virtual time.
+    Core,
+}
+
+/// What replaying found, as JSON.
+#[derive(Debug, Serialize)]
+pub(super) struct Replayed {
+    targets: Vec<Row>,
+    #[serde(skip)]
+    stories: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    target: &'static str,
+    slice: &'static str,
+    goals: usize,
+    replayed: usize,
+    diverged: usize,
+    infeasible: usize,
+    /// The abstract transitions that no clock produces.
+    infeasible_goals: Vec<String>,
+    seconds: f64,
+}
+
+pub(super) fn run(args: &Args, format: Format) -> Result<Outcome, Failure> {
+    let targets: Vec<Target> = match args.targets.as_slice() {
+        [] => TARGETS.to_vec(),
+        names => names.iter().map(|TargetName::Core| Target::Core).collect(),
+    };
+    let bar = bar(0, "replay");
+    let report = replay::run(&slices(&args.slices)?, &targets, |progress| {
+        bar.set_message(progress.slice);
+        bar.set_length(progress.of as u64);
+        bar.set_position(progress.done as u64);
+    });
+    bar.finish_and_clear();
+    let report = report.map_err(|error| Failure::World(error.to_string()))?;
+    let replayed = Replayed::of(report.targets);
+    match format {
+        Format::Human => {
+            let mut table =
+                Table::new(&["part", "what", "verdict", "seconds", "figures"], &[1, 2, 4]);
+            replayed.rows(&mut table);
+            print(&format!("{}{}", replayed.stories(), table.text()))?;
+        }
+        Format::Json => print_json(&replayed)?,
+    }
+    Ok(Outcome::of(replayed.holds()))
+}
+
+impl Replayed {
+    pub(super) fn of(reports: Vec<TargetReport>) -> Self {
+        let stories = reports.iter().flat_map(|report| report.divergences.iter());
+        let stories = stories.map(ToString::to_string).collect();
+        let row = |report: TargetReport| Row {
+            target: report.target.name(),
+            slice: report.slice,
+            goals: report.goals,
+            replayed: report.replayed,
+            diverged: report.diverged,
+            infeasible: report.infeasible.len(),
+            infeasible_goals: report.infeasible.into_iter().map(|goal| goal.goal).collect(),
+            seconds: report.seconds,
+        };
+        Self { targets: reports.into_iter().map(row).collect(), stories }
+    }
+
+    /// Whether every trace agreed with the model.
+    pub(super) fn holds(&self) -> bool {
+        self.targets.iter().all(|row| row.diverged == 0)
+    }
+
+    /// Whether as many slices were replayed on every target.
+    pub(super) fn covers(&self, slices: usize) -> bool {
+        self.targets.len() == slices * TARGETS.len()
+    }
+
+    /// The divergences, in words.
+    pub(super) fn stories(&self) -> String {
+        self.stories.iter().map(|story| format!("{story}\n")).collect()
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a rate to print")]
+    pub(super) fn rows(&self, table: &mut Table) {
+        for row in &self.targets {
+            let verdict = if row.diverged == 0 { "holds" } else { "BROKEN" };
+            let rate = row.replayed as f64 / row.seconds.max(f64::EPSILON);
+            table.row(vec![
+                "replay".to_owned(),
+                format!("{} on {}", row.slice, row.target),
+                verdict.to_owned(),
+                format!("{:.1}", row.seconds),
+                format!(
+                    "{} of {} traces, {} diverged, {} infeasible, {rate:.0} traces/s",
+                    grouped(row.replayed),
+                    grouped(row.goals),
+                    row.diverged,
+                    row.infeasible,
+                ),
+            ]);
+        }
+    }
+}
