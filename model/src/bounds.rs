@@ -57,8 +57,6 @@ pub struct Detail {
     pub exit: bool,
     /// Commits by interval; else only before a revocation or a leave.
     pub interval_commit: bool,
-    /// The messages of consumers that are not restless.
-    pub peers: bool,
 }
 
 /// What may still be done.
@@ -154,13 +152,7 @@ pub fn one_member() -> Slice {
         records: 1,
         restless: 1,
         listener: true,
-        detail: Detail {
-            lookup: true,
-            resolve: true,
-            exit: true,
-            interval_commit: false,
-            peers: true,
-        },
+        detail: Detail { lookup: true, resolve: true, exit: true, interval_commit: false },
         auto_commit: true,
         budget: Budget { faults: 2, subscribes: 2, narrows: 0, unsubscribes: 1, commits: 0 },
         faults: Faults {
@@ -189,13 +181,7 @@ pub fn two_members() -> Slice {
         records: 1,
         restless: 2,
         listener: false,
-        detail: Detail {
-            lookup: false,
-            resolve: false,
-            exit: false,
-            interval_commit: false,
-            peers: true,
-        },
+        detail: Detail { lookup: false, resolve: false, exit: false, interval_commit: false },
         auto_commit: true,
         budget: Budget { faults: 1, subscribes: 2, narrows: 0, unsubscribes: 1, commits: 0 },
         faults: Faults {
@@ -238,13 +224,7 @@ pub fn commits() -> Slice {
         records: 2,
         restless: 1,
         listener: false,
-        detail: Detail {
-            lookup: false,
-            resolve: false,
-            exit: false,
-            interval_commit: true,
-            peers: true,
-        },
+        detail: Detail { lookup: false, resolve: false, exit: false, interval_commit: true },
         auto_commit: true,
         budget: Budget { faults: 1, subscribes: 1, narrows: 0, unsubscribes: 1, commits: 2 },
         faults: Faults { disconnect: Disconnect::Any, session: true, slow: true, ..NO_FAULTS },
@@ -266,13 +246,7 @@ pub fn interval() -> Slice {
         records: 1,
         restless: 1,
         listener: false,
-        detail: Detail {
-            lookup: false,
-            resolve: false,
-            exit: false,
-            interval_commit: false,
-            peers: false,
-        },
+        detail: Detail { lookup: false, resolve: false, exit: false, interval_commit: false },
         auto_commit: false,
         budget: Budget { faults: 1, subscribes: 3, narrows: 0, unsubscribes: 1, commits: 1 },
         faults: Faults { disconnect: Disconnect::UnderCommit, ..NO_FAULTS },

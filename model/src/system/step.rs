@@ -368,12 +368,6 @@ impl Slice {
                 state.node(i).group.on_coordinator(incarnation, found, &mut out);
             }
         }
-        if !self.detail.peers && i >= self.restless {
-            while !state.nodes[i].requests.is_empty() {
-                self.arrive(state, i, None);
-                self.answer(state, i);
-            }
-        }
     }
 
     fn carry_out(&self, state: &mut State, i: usize, output: Output) {
