@@ -41,8 +41,7 @@ pub enum PollError {
         what: Arc<str>,
     },
     /// The coordinator refused the member for good; the partitions are lost and what was not
-    /// committed comes again. Mend the cause (the code says which), then subscribe again: until then
-    /// each poll says so.
+    /// committed comes again. Mend the cause (the code says which), then subscribe again.
     #[error("group {group}: the coordinator refused the member for good: {code}{}", advice(*.code))]
     Fatal {
         /// The group.

@@ -25,7 +25,7 @@ use std::time::Instant;
 
 /// How many other paths of one abstract transition are judged when its shortest is not feasible.
 /// Bounds how long the choice takes; a goal that none of them reaches is reported with their number.
-pub const CANDIDATES_MAX: usize = 12;
+pub const CANDIDATES_MAX: usize = 300;
 
 /// What is replayed on.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

@@ -3,7 +3,6 @@
 use super::timers::Alarm;
 use super::{End, Shell};
 use crate::call::{Call, CommittedCall};
-use crate::group::Fault;
 use crate::{Answer, CallFault, CallId, Chunk, Command, Output, PollFault, SeekTo};
 use evenkeel_spec::words::{Committed, Partitions, TopicIdPartition, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +16,6 @@ impl<C: Chunk> Shell<C> {
         match command {
             Command::Subscribe { call, topics, listener } => {
                 self.application.subscribed = true;
-                self.application.refused = None;
                 self.metadata.on_subscribed(topics.clone());
                 let topics = Arc::new(topics);
                 self.with_group(|group, out| group.on_subscribe(topics, listener, out));
@@ -112,8 +110,6 @@ impl<C: Chunk> Shell<C> {
         self.application.told_stuck = false;
         if !self.application.subscribed {
             self.tell(PollFault::NotSubscribed);
-        } else if let Some(code) = self.application.refused {
-            self.tell(PollFault::Group(Fault::Fatal(code)));
         }
         let seen = self.on_taken(taken);
         self.with_group(|group, out| group.on_poll(seen, out));

@@ -27,7 +27,7 @@ use crate::{
     Assignment, CallId, Cause, Chunk, CloseReport, Command, Config, ConnectionId, Incarnation,
     Misbehaved, Output, PollFault, RequestId, Time,
 };
-use evenkeel_spec::words::{Committed, ErrorCode, NodeId, Owner, Partitions, TopicIdPartition};
+use evenkeel_spec::words::{Committed, NodeId, Owner, Partitions, TopicIdPartition};
 use peers::{Orders, Peer, Peers};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -84,8 +84,6 @@ struct Application<C: Chunk> {
     fault_first: bool,
     /// Partitions that only a seek helps were told in this poll.
     told_stuck: bool,
-    /// The group refused the member for good: each poll says so until the application subscribes.
-    refused: Option<ErrorCode>,
     shown_owner: Option<Owner>,
     assignment_changed: bool,
 }
@@ -430,7 +428,6 @@ impl<C: Chunk> Default for Application<C> {
             faults: VecDeque::new(),
             fault_first: false,
             told_stuck: false,
-            refused: None,
             shown_owner: None,
             assignment_changed: false,
         }

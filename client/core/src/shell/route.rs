@@ -4,7 +4,7 @@ use super::peers::Peer;
 use super::timers::Alarm;
 use super::{End, Purpose, Shell};
 use crate::connection::ConnectionTimer;
-use crate::group::{self, Fault, Output as Order};
+use crate::group::{self, Output as Order};
 use crate::position::Tell;
 use crate::request::{Request, TopicNames};
 use crate::{
@@ -65,12 +65,7 @@ impl<C: Chunk> Shell<C> {
                 }
             }
             Order::Left { clean } => self.on_left(clean),
-            Order::Fault(fault) => {
-                if let Fault::Fatal(code) = fault {
-                    self.application.refused = Some(code);
-                }
-                self.tell(PollFault::Group(fault));
-            }
+            Order::Fault(fault) => self.tell(PollFault::Group(fault)),
         }
     }
 
