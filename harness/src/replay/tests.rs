@@ -103,17 +103,3 @@ fn machines_that_are_not_the_modelled_ones_are_found() {
         assert!(!report.agrees(), "{mutant:?} is not found");
     }
 }
-
-/// Measures; run with `--ignored --nocapture`.
-#[test]
-#[ignore = "explores every slice in full: minutes"]
-fn every_trace_of_every_slice_agrees_with_the_core() {
-    for slice in evenkeel_model::bounds::slices() {
-        let report = run_slice(&slice, &explored(&slice), &[Target::Core], |_| {});
-        let report = report.expect("the renaming is right").remove(0);
-        let shown: Vec<_> = report.divergences.iter().map(ToString::to_string).collect();
-        let (goals, replayed, seconds) = (report.goals, report.replayed, report.seconds);
-        eprintln!("{}: {replayed} of {goals} goals replayed in {seconds:.3} s", report.slice);
-        assert!(report.agrees(), "{}", shown.join("\n"));
-    }
-}

@@ -331,7 +331,8 @@ impl Group {
         }
     }
 
-    /// M9: no more time to leave. What was not sent is sent, but nobody waits for an answer.
+    /// M9: no more time to leave. A leave that has not begun goes out without anybody waiting for its
+    /// answer; one that has begun is given up, sent or not.
     pub(super) fn on_leave_timeout(&mut self, out: &mut Vec<Output>) {
         if self.ending.is_none() {
             self.departure.finish();
