@@ -36,7 +36,7 @@ pub struct CurrentAssignment {
     /// What it must let go of, each with the epoch in which it had been granted. Nobody else gets
     /// these until it says that it does not own them any more.
     pub pending_revocation: BTreeMap<TopicIdPartition, Epoch>,
-    /// The target epoch that the pending revocation was computed for.
+    /// The target epoch that the pending revocation was computed for; only the seeded fault keeps it.
     #[cfg(feature = "mutants")]
     pub revoking_for: Option<Epoch>,
 }
@@ -144,7 +144,7 @@ impl<F: Fn(TopicIdPartition) -> bool> Reconciliation<'_, F> {
                 assigned,
                 pending_revocation: revoked,
                 #[cfg(feature = "mutants")]
-                revoking_for: Some(self.target_epoch),
+                revoking_for: self.remembers_target().then_some(self.target_epoch),
             };
         }
         self.granted(current, assigned)
@@ -242,8 +242,13 @@ impl<F: Fn(TopicIdPartition) -> bool> Reconciliation<'_, F> {
     }
 
     #[cfg(feature = "mutants")]
-    fn misses_acknowledgement(&self, current: &CurrentAssignment) -> bool {
+    fn remembers_target(&self) -> bool {
         self.mutant == Some(Mutant::MissedRevocationAck)
+    }
+
+    #[cfg(feature = "mutants")]
+    fn misses_acknowledgement(&self, current: &CurrentAssignment) -> bool {
+        self.remembers_target()
             && current.revoking_for.is_some_and(|epoch| epoch < self.target_epoch)
     }
 
