@@ -4,7 +4,9 @@ use crate::background::Start;
 use crate::config::{ConfigError, Properties};
 use crate::consumer::Consumer;
 use crate::net::transport::{Connector, Tcp};
+use crate::recorder::Sink;
 use evenkeel_core::OffsetReset;
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -21,6 +23,7 @@ pub struct ConsumerBuilder {
     connector: Arc<dyn Connector>,
     runtime: Option<Handle>,
     seed: Option<u64>,
+    record: Option<Sink>,
 }
 
 impl ConsumerBuilder {
@@ -30,6 +33,7 @@ impl ConsumerBuilder {
             connector: Arc::new(Tcp),
             runtime: None,
             seed: None,
+            record: None,
         }
     }
 
@@ -127,6 +131,19 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Writes down the consumer's run as far as the group is concerned, as lines of JSON: what the
+    /// application asks for and is told, and the group's requests and answers. `evenkeel validate`
+    /// checks it against the machines that the model checker explores. Records are counted, not
+    /// shown; names of topics, of the group and the notes of commits are shown.
+    ///
+    /// The background writes, and flushes, whatever one event leads to, before it goes on: a sink
+    /// that blocks blocks heartbeats. One that fails is given up with a warning. Costs nothing
+    /// where it is not asked for.
+    pub fn record_run(mut self, sink: impl Write + Send + 'static) -> Self {
+        self.record = Some(Sink::new(sink));
+        self
+    }
+
     /// Checks everything and starts the background. Works outside of a runtime. Connects to nobody
     /// until the first poll.
     ///
@@ -134,9 +151,9 @@ impl ConsumerBuilder {
     /// See [`ConfigError`].
     pub fn build(self) -> Result<Consumer, ConfigError> {
         let config = self.properties.check()?;
-        let (connector, runtime, seed) = (self.connector, self.runtime, self.seed);
+        let Self { connector, runtime, seed, record, .. } = self;
         let (group, auto_commit) = (config.group_id.clone(), config.core.auto_commit);
-        let (link, events) = Start { config, connector, runtime, seed }.start()?;
+        let (link, events) = Start { config, connector, runtime, seed, record }.start()?;
         Ok(Consumer::new(group, auto_commit, link, events))
     }
 

@@ -50,6 +50,7 @@ mod listener;
 mod net;
 mod panics;
 pub mod record;
+mod recorder;
 mod records;
 mod stream;
 #[cfg(test)]

@@ -293,6 +293,11 @@ impl Commit {
             .collect()
     }
 
+    /// Shows the next backoff's step.
+    pub(crate) fn visit_step(&mut self, f: &mut dyn FnMut(&mut Step)) {
+        f(&mut self.step);
+    }
+
     /// Shows every incarnation, for renaming.
     pub fn visit_incarnations(&mut self, f: &mut dyn FnMut(&mut Incarnation)) {
         if let Some(flight) = &mut self.in_flight {

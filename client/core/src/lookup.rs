@@ -87,6 +87,11 @@ impl Lookup {
         }
     }
 
+    /// Shows the next backoff's step.
+    pub(crate) fn visit_step(&mut self, f: &mut dyn FnMut(&mut Step)) {
+        f(&mut self.step);
+    }
+
     /// Shows every incarnation, for renaming.
     pub fn visit_incarnations(&mut self, f: &mut dyn FnMut(&mut Incarnation)) {
         if let State::Asking(incarnation) = &mut self.state {

@@ -206,6 +206,11 @@ impl Metadata {
         self.names.keys().copied().collect()
     }
 
+    /// Every topic id that was ever shown, with its name.
+    pub(crate) fn names(&self) -> &BTreeMap<TopicId, TopicName> {
+        &self.names
+    }
+
     /// A topic's name.
     pub(crate) fn name(&self, id: TopicId) -> Option<&TopicName> {
         self.names.get(&id)

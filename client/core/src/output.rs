@@ -4,7 +4,7 @@ use crate::group::{CommitError, Fault, LostReason};
 use crate::request::Request;
 use crate::{Address, CallId, Chunk, ConnectionId, Incarnation, RequestId, Time};
 use evenkeel_spec::words::{
-    Committed, ErrorCode, LeaderEpoch, Offset, Owner, TopicName, TopicPartition,
+    Committed, ErrorCode, LeaderEpoch, Offset, Owner, TopicIdPartition, TopicName, TopicPartition,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -81,6 +81,9 @@ pub enum Output<C: Chunk> {
 pub struct Delivery<P> {
     /// Its number: 1 for the first, one more for each.
     pub number: u64,
+    /// What to read next of every partition that it moves, also of those that moved without a
+    /// record: what a commit covers once it is taken.
+    pub next: BTreeMap<TopicIdPartition, Committed>,
     /// One or more a partition, in the order in which partitions take turns.
     pub parts: Vec<Part<P>>,
 }

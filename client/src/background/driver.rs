@@ -11,6 +11,7 @@ use crate::link::Message;
 use crate::net::connection::{Connection, NetEvent, News};
 use crate::net::transport::Connector;
 use crate::record::{Chunk, ChunkOptions, Slice};
+use crate::recorder::Recorder;
 use crate::records::PartitionRecords;
 use crate::wire::{Codec, Members, Sent, Versions};
 use bytes::Bytes;
@@ -47,6 +48,7 @@ pub(super) struct Driver {
     is_orphaned: bool,
     /// How often the loop was woken; the handle shows it to tests.
     turns: Arc<AtomicU64>,
+    recorder: Option<Recorder>,
     frame_max: u32,
 }
 
@@ -90,12 +92,14 @@ impl Driver {
         events: mpsc::UnboundedSender<Event>,
         turns: Arc<AtomicU64>,
     ) -> Self {
-        let Start { mut config, connector, seed, .. } = start;
+        let Start { mut config, connector, seed, record, .. } = start;
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         config.core.wall_clock_start_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         config.core.jitter_seed = seed.unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0);
         let (net_sender, net) = mpsc::channel(NET_QUEUE_MAX);
+        let recorder = record.map(|sink| Recorder::new(sink, &config));
         Self {
+            recorder,
             frame_max: config.core.fetch_max_bytes.saturating_add(FRAME_SLACK),
             codec: Codec {
                 group: config.group_id,
@@ -125,7 +129,9 @@ impl Driver {
             let turn = self.next_turn(deadline).await;
             self.turns.fetch_add(1, Ordering::Relaxed);
             match turn {
-                Turn::Timer => self.shell.handle_timeout(self.now()),
+                Turn::Timer => {
+                    self.feed((), |_, _, ()| {}, |shell, now, ()| shell.handle_timeout(now))
+                }
                 Turn::Net(event) => {
                     self.on_net(event);
                     self.on_more_net();
@@ -168,6 +174,26 @@ impl Driver {
         Time(u64::try_from(elapsed).unwrap_or(u64::MAX))
     }
 
+    /// Tells the core what happened, and whoever takes note of it before and after. What is due by
+    /// the clock comes first, as the core itself does it.
+    fn feed<T>(
+        &mut self,
+        happened: T,
+        note: fn(&mut Recorder, Time, &T),
+        tell: fn(&mut Shell<Chunk>, Time, T),
+    ) {
+        let now = self.now();
+        if let Some(recorder) = &mut self.recorder {
+            self.shell.handle_timeout(now);
+            recorder.settled(now, &self.shell, &mut self.codec.members);
+            note(recorder, now, &happened);
+        }
+        tell(&mut self.shell, now, happened);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.settled(now, &self.shell, &mut self.codec.members);
+        }
+    }
+
     fn on_message(&mut self, message: Message) {
         let command = match message {
             Message::Tell(command) => command,
@@ -181,35 +207,40 @@ impl Driver {
                 command
             }
         };
-        self.shell.handle_command(self.now(), command);
+        self.feed(
+            command,
+            |recorder, now, command| recorder.command(now, command),
+            |shell, now, command| shell.handle_command(now, command),
+        );
     }
 
     fn on_net(&mut self, event: NetEvent) {
-        let (now, id) = (self.now(), event.connection);
+        let id = event.connection;
         // What a connection reports that the core has closed meanwhile is of no interest.
         if !self.links.contains_key(&id) {
             return;
         }
         match event.news {
-            News::Connected => self.shell.handle_connected(now, id),
+            News::Connected => {
+                self.feed(id, |_, _, _| {}, |shell, now, id| shell.handle_connected(now, id));
+            }
             News::Frame(frame) => self.on_frame(id, frame),
             News::Ended(cause) => {
                 if let Some(link) = self.links.remove(&id) {
                     trace::lost(&link.address, &cause);
                     link.emit_unanswered("disconnected");
                 }
-                self.shell.handle_disconnected(now, id, cause);
+                self.disconnected(id, cause);
             }
         }
     }
 
     fn on_frame(&mut self, id: ConnectionId, frame: Bytes) {
-        let now = self.now();
         let Some(link) = self.links.get_mut(&id) else { return };
         let answered = Codec::answered(&frame);
         let Some(in_flight) = link.in_flight.pop_front() else {
             let unasked = Misbehaved::Malformed("an answer to nothing".into());
-            self.shell.handle_disconnected(now, id, Cause::Misbehaved(unasked));
+            self.disconnected(id, Cause::Misbehaved(unasked));
             self.links.remove(&id);
             return;
         };
@@ -226,12 +257,27 @@ impl Driver {
             }
             answered
         });
-        self.shell.handle_response(now, id, in_flight.id, answer);
+        self.feed(
+            (id, in_flight.id, answer),
+            |recorder, now, (id, request, answer)| recorder.answer(now, *id, *request, answer),
+            |shell, now, (id, request, answer)| shell.handle_response(now, id, request, answer),
+        );
+    }
+
+    fn disconnected(&mut self, id: ConnectionId, cause: Cause) {
+        self.feed(
+            (id, cause),
+            |recorder, now, (id, _)| recorder.ended(now, *id),
+            |shell, now, (id, cause)| shell.handle_disconnected(now, id, cause),
+        );
     }
 
     /// Does what the core orders until it waits.
     fn carry_out(&mut self) -> Next {
         loop {
+            if let Some(recorder) = &mut self.recorder {
+                recorder.carried_out();
+            }
             match self.shell.poll_output() {
                 Output::Connect { connection, address } => self.connect(connection, address),
                 Output::Disconnect { connection, reason } => {

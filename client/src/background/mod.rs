@@ -16,6 +16,7 @@ use crate::link::{CLOSED, Link, Message};
 use crate::net::transport::Connector;
 use crate::panics;
 use crate::record::RecordError;
+use crate::recorder::Sink;
 use crate::records::PartitionRecords;
 use driver::Driver;
 use evenkeel_core::{Callback, Incarnation, PollFault};
@@ -81,6 +82,8 @@ pub(crate) struct Start {
     pub(crate) runtime: Option<Handle>,
     /// Makes jitter and member ids reproducible.
     pub(crate) seed: Option<u64>,
+    /// Where the run is written to; `None`: nowhere.
+    pub(crate) record: Option<Sink>,
 }
 
 impl Start {

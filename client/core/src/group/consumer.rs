@@ -252,6 +252,11 @@ impl Member {
         }
     }
 
+    /// Shows the next backoff's step.
+    pub(super) fn visit_step(&mut self, f: &mut dyn FnMut(&mut Step)) {
+        f(&mut self.step);
+    }
+
     /// Shows the id, for renaming.
     pub fn visit_id(&mut self, f: &mut dyn FnMut(&mut u32)) {
         f(&mut self.id);

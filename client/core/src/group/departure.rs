@@ -92,6 +92,14 @@ impl Departure {
         }
     }
 
+    /// Shows the next backoff's step.
+    pub(super) fn visit_step(&mut self, f: &mut dyn FnMut(&mut Step)) {
+        match self {
+            Self::None => {}
+            Self::Due(_, step) | Self::InFlight(_, step, _) | Self::BackingOff(_, step) => f(step),
+        }
+    }
+
     /// Shows the id, for renaming.
     pub fn visit_id(&mut self, f: &mut dyn FnMut(&mut u32)) {
         match self {

@@ -334,6 +334,14 @@ impl Group {
         self.incarnations.restart_after(count);
     }
 
+    /// Shows how often each thing was retried in a row, for who does not look at durations.
+    pub fn visit_steps(&mut self, f: &mut dyn FnMut(&mut Step)) {
+        self.member.visit_step(f);
+        self.departure.visit_step(f);
+        self.lookup.visit_step(f);
+        self.commit.visit_step(f);
+    }
+
     /// Every epoch.
     pub fn for_each_epoch(&self, f: &mut dyn FnMut(Epoch)) {
         self.member.epoch().into_iter().for_each(&mut *f);

@@ -58,7 +58,11 @@ impl<C: Chunk> Shell<C> {
             next_offset: taken.next_offset,
             leader_epoch: taken.leader_epoch,
         });
-        let delivery = Delivery { number: self.application.delivered, parts: parts.collect() };
+        let delivery = Delivery {
+            number: self.application.delivered,
+            next: returned.clone(),
+            parts: parts.collect(),
+        };
         self.show_assignment();
         self.outputs.push_back(Output::Deliver(delivery));
         self.with_group(|group, out| group.on_returned(&returned, out));

@@ -27,7 +27,9 @@ use crate::{
     Assignment, CallId, Cause, Chunk, CloseReport, Command, Config, ConnectionId, Incarnation,
     Misbehaved, Output, PollFault, RequestId, Time,
 };
-use evenkeel_spec::words::{Committed, NodeId, Owner, Partitions, TopicIdPartition};
+use evenkeel_spec::words::{
+    Committed, NodeId, Owner, Partitions, TopicId, TopicIdPartition, TopicName,
+};
 use peers::{Orders, Peer, Peers};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -216,6 +218,32 @@ impl<C: Chunk> Shell<C> {
     #[must_use = "every output is an order"]
     pub fn poll_output(&mut self) -> Output<C> {
         self.outputs.pop_front().unwrap_or_else(|| Output::Wait(self.timers.wait()))
+    }
+
+    /// What is ordered and was not polled yet, for who takes note of it.
+    pub fn outputs(&self) -> impl ExactSizeIterator<Item = &Output<C>> {
+        self.outputs.iter()
+    }
+
+    /// Every topic id that metadata has named.
+    #[must_use]
+    pub fn topic_names(&self) -> &BTreeMap<TopicId, TopicName> {
+        self.metadata.names()
+    }
+
+    /// Every broker whose address is known.
+    pub fn brokers(&self) -> impl Iterator<Item = NodeId> {
+        self.metadata.brokers().keys().copied()
+    }
+
+    /// The broker that this connection leads to as coordinator of the group; `None`: it has another
+    /// purpose, or is over.
+    #[must_use]
+    pub fn coordinator_at(&self, connection: ConnectionId) -> Option<NodeId> {
+        match self.peers.of(connection)? {
+            Peer::Group(node) => Some(node),
+            Peer::Data(_) | Peer::Bootstrap(_) => None,
+        }
     }
 
     /// Bytes that were fetched and not returned yet.

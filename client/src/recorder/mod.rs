@@ -1,0 +1,148 @@
+//! A consumer's run, written down as it happens: what its application asked for and was told, and
+//! what went over the wire about the group.
+//!
+//! Decides what is worth writing: everything from which an onlooker can judge the group protocol,
+//! in the words of `evenkeel-spec`, and nothing of the machines' own fields. `evenkeel validate`
+//! reads it. Each line is a JSON object: first the header, then the events in the order in which
+//! the background handled them, each with `t`, milliseconds since its start (for humans; nothing is
+//! judged by it), and `event`:
+//!
+//! | from | events |
+//! |---|---|
+//! | the application | `subscribe` `unsubscribe` `poll` `poll_ended` `callback_ended` `commit` `seek` `close` `drop` `abandon` |
+//! | the network | `ready` `ended` `throttled` `metadata` `coordinator` `heartbeat_answer` `offset_commit_answer` `offset_fetch_answer` |
+//! | to the network | `connect` `disconnect` `lookup` `heartbeat` `offset_commit` `offset_fetch` |
+//! | to the application | `callback` `records` `withdrawn` `poll_failed` `assignment` `answered` `lost` `closed` |
+//!
+//! Partitions are `<topic id>-<index>` where the group protocol speaks, `<topic name>-<index>`
+//! where the application does. Records are counted, never shown.
+
+mod answers;
+mod commands;
+mod line;
+mod orders;
+
+use crate::config::Config;
+use crate::record::Chunk;
+use crate::wire::Members;
+use evenkeel_core::{CallId, Command, ConnectionId, Shell, Time};
+use evenkeel_spec::words::{Assignor, TopicId};
+use line::Line;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io::Write;
+
+/// The version of what is written.
+pub(crate) const FORMAT_VERSION: u32 = 1;
+
+/// Where a run is written to.
+pub(crate) struct Sink(Box<dyn Write + Send>);
+
+impl Sink {
+    pub(crate) fn new(sink: impl Write + Send + 'static) -> Self {
+        Self(Box::new(sink))
+    }
+}
+
+impl fmt::Debug for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sink")
+    }
+}
+
+/// Writes one consumer's run.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    /// None once it has refused to take more.
+    sink: Option<Sink>,
+    text: String,
+    /// How many of the core's orders that wait to be carried out are written already.
+    ahead: usize,
+    /// Connections that are neither over nor given up.
+    open: BTreeSet<ConnectionId>,
+    /// Calls whose answers are written.
+    calls: BTreeSet<CallId>,
+    /// The topics that were written with their names.
+    named: BTreeSet<TopicId>,
+    /// The event that happens now is an answer of metadata.
+    is_metadata: bool,
+}
+
+impl Recorder {
+    /// Begins with the header.
+    pub(crate) fn new(sink: Sink, config: &Config) -> Self {
+        let mut text = String::new();
+        let core = &config.core;
+        let mut header = Line::begin(&mut text, "evenkeel_run", FORMAT_VERSION)
+            .text("client_id", &config.client_id)
+            .text("group", config.group_id.as_str())
+            .plain("auto_commit", core.auto_commit)
+            .plain("rebalance_timeout_ms", core.max_poll_interval_ms);
+        if let Some(assignor) = &core.assignor {
+            header = header.text("assignor", assignor_name(assignor));
+        }
+        header.end();
+        let mut recorder = Self {
+            sink: Some(sink),
+            text,
+            ahead: 0,
+            open: BTreeSet::new(),
+            calls: BTreeSet::new(),
+            named: BTreeSet::new(),
+            is_metadata: false,
+        };
+        recorder.flush();
+        recorder
+    }
+
+    /// The application asks for something; to be told before the core is.
+    pub(crate) fn command(&mut self, now: Time, command: &Command) {
+        commands::write(self, now, command);
+    }
+
+    /// A connection ended; to be told before the core is.
+    pub(crate) fn ended(&mut self, now: Time, connection: ConnectionId) {
+        if self.open.remove(&connection) {
+            self.event(now, "ended").plain("connection", connection.0).end();
+        }
+    }
+
+    /// The core has been told what happened: writes what it orders now.
+    pub(crate) fn settled(&mut self, now: Time, shell: &Shell<Chunk>, members: &mut Members) {
+        if std::mem::take(&mut self.is_metadata) {
+            self.metadata(now, shell);
+        }
+        for output in shell.outputs().skip(self.ahead) {
+            orders::write(self, now, output, shell, members);
+        }
+        self.ahead = shell.outputs().len();
+        self.flush();
+    }
+
+    /// The driver takes one of the core's orders.
+    pub(crate) fn carried_out(&mut self) {
+        self.ahead = self.ahead.saturating_sub(1);
+    }
+
+    fn event(&mut self, now: Time, event: &str) -> Line<'_> {
+        Line::event(&mut self.text, now, event)
+    }
+
+    fn flush(&mut self) {
+        if let Some(sink) = &mut self.sink
+            && let Err(error) = sink.0.write_all(self.text.as_bytes()).and_then(|()| sink.0.flush())
+        {
+            tracing::warn!("the run is recorded no further: {error}");
+            self.sink = None;
+        }
+        self.text.clear();
+    }
+}
+
+fn assignor_name(assignor: &Assignor) -> &str {
+    match assignor {
+        Assignor::Uniform => "uniform",
+        Assignor::Range => "range",
+        Assignor::Other(name) => name,
+    }
+}
