@@ -4,11 +4,10 @@ use super::retrace::{Orders, orders};
 use super::schedule::{Infeasible, resolved_early, schedule};
 use super::view::{View, expected};
 use evenkeel_model::bounds::Slice;
-use evenkeel_model::explore::{Exploration, Path, PathOf, Refused, System, WitnessError};
+use evenkeel_model::explore::{Exploration, PathOf, Refused, System, WitnessError};
 use evenkeel_model::profiles::{PROFILES, Profile};
 use evenkeel_model::system::{Action, Key};
 use evenkeel_spec::words::{Offset, TopicIdPartition};
-use stateright::Model;
 use std::collections::BTreeMap;
 
 /// A path with its dates and with what must be seen.
@@ -69,8 +68,7 @@ impl Plan {
     }
 }
 
-/// The traces of a slice. Where no feasible path is found the shortest one is mended: a record is
-/// returned only once the position is known. Of each transition up to `candidates_max` candidates are judged.
+/// The traces of a slice. Of each abstract transition up to `candidates_max` paths are judged.
 ///
 /// # Errors
 /// The exploration kept no keys, or the model's renaming is wrong.
@@ -85,7 +83,7 @@ pub fn plans(
         let plan = Plan::of(slice, &path).expect("a witness is feasible");
         (key, plan)
     };
-    let mut found: BTreeMap<_, _> = witnesses.found.into_iter().map(plan).collect();
+    let found: BTreeMap<_, _> = witnesses.found.into_iter().map(plan).collect();
     let mut shortest = if witnesses.refused.is_empty() {
         BTreeMap::new()
     } else {
@@ -94,59 +92,11 @@ pub fn plans(
     let mut infeasible = BTreeMap::new();
     for (key, refused) in witnesses.refused {
         let path = shortest.remove(&key).expect("each key has a shortest path");
-        let mended = mended(slice, &key, &path).and_then(|path| Plan::of(slice, &path));
-        if let Some(plan) = mended {
-            found.insert(key, plan);
-            continue;
-        }
         let why = date(slice, &path).err();
         infeasible.insert(key, Why { refused, shortest: why, actions: path.actions });
     }
     Ok(Plans { found, infeasible })
 }
-
-/// The path with everything on a consumer's connection answered before poll returns a record, so
-/// that its position is known; `None` if it does not end with the same abstract transition then.
-fn mended(slice: &Slice, key: &Key, path: &PathOf<Slice>) -> Option<PathOf<Slice>> {
-    let mut mended = Path { actions: Vec::new(), states: vec![slice.initial()] };
-    for (at, action) in path.actions.iter().enumerate() {
-        if let Action::Return(i) = *action {
-            for _ in 0..ANSWERS_MAX {
-                let node = &mended.last_state().nodes[i];
-                match (node.requests.is_empty(), node.answers.is_empty()) {
-                    (_, false) => append(slice, &mut mended, Action::Answer(i))?,
-                    (false, true) => append(slice, &mut mended, Action::Arrive(i))?,
-                    (true, true) => break,
-                };
-            }
-        }
-        let done = append(slice, &mut mended, *action).is_some();
-        let is_skippable = matches!(action, Action::Arrive(_) | Action::Answer(_));
-        if !done && (!is_skippable || at + 1 == path.len()) {
-            return None;
-        }
-    }
-    let (action, before) = (mended.actions.last()?, &mended.states[mended.len() - 1]);
-    (slice.key(before, action, mended.last_state()).as_ref() == Some(key)).then_some(mended)
-}
-
-/// Takes a step, if it is offered.
-fn append(slice: &Slice, path: &mut PathOf<Slice>, action: Action) -> Option<()> {
-    let mut offered = Vec::new();
-    slice.actions(path.last_state(), &mut offered);
-    let after =
-        offered.contains(&action).then(|| slice.next_state(path.last_state(), action))??;
-    if after.violation.is_some() {
-        return None;
-    }
-    path.actions.push(action);
-    path.states.push(after);
-    Some(())
-}
-
-/// How many steps may be needed until nothing is on a consumer's connection: each answer may lead
-/// to one more request.
-const ANSWERS_MAX: usize = 8;
 
 fn keys(slice: &Slice, path: &PathOf<Slice>) -> Vec<Key> {
     let steps = path.actions.iter().enumerate();

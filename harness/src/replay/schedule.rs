@@ -44,12 +44,9 @@ pub enum Infeasible {
     CoordinatorPassed,
     /// A request would have been given up by then.
     RequestTimeout(usize),
-    /// Partitions are taken while nobody knows the coordinator: the shell asks for it, to look up
-    /// positions; the model has no positions.
+    /// Positions are needed while nobody knows the coordinator: the shell asks for it, to look them
+    /// up; the model does not.
     PositionLookup(usize),
-    /// A record is returned before the position is known: the answer to OffsetFetch comes after
-    /// those to older requests on the coordinator's connection, and the model has no OffsetFetch.
-    PositionLate(usize),
 }
 
 impl fmt::Display for Infeasible {
@@ -59,7 +56,6 @@ impl fmt::Display for Infeasible {
             Self::CoordinatorPassed => f.write_str("a timer of the coordinator is due earlier"),
             Self::RequestTimeout(i) => write!(f, "a request of c{i} times out earlier"),
             Self::PositionLookup(i) => write!(f, "c{i} looks for the coordinator for positions"),
-            Self::PositionLate(i) => write!(f, "c{i} does not know the position yet"),
         }
     }
 }
@@ -213,12 +209,7 @@ impl<'a> Clock<'a> {
             return Err(Infeasible::PositionLookup(i));
         }
         self.placing.retain(|_, before| !before.is_empty());
-        match orders.returned {
-            Some((partition, _)) if self.placing.contains_key(&(i, partition)) => {
-                Err(Infeasible::PositionLate(i))
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// When the action happens: a timer at its deadline, everything else now.

@@ -53,8 +53,12 @@ pub struct App {
     pub refused: bool,
     /// The callback that it is in.
     pub callback: Option<(Incarnation, Callback)>,
-    /// Where it reads on: what the position machine of the shell would say.
+    /// Where it reads on: what the position machine of the shell would say. Of partitions with
+    /// records only.
     pub positions: BTreeMap<TopicIdPartition, Offset>,
+    /// Positions that are being looked up, on the connection to the coordinator: how many answers
+    /// come before theirs.
+    pub placing: BTreeMap<TopicIdPartition, usize>,
     /// Partitions whose records may be returned.
     pub open: Partitions,
 }
@@ -138,6 +142,7 @@ impl Node {
                 refused: false,
                 callback: None,
                 positions: BTreeMap::new(),
+                placing: BTreeMap::new(),
                 open: Partitions::new(),
             },
             renamed: true,

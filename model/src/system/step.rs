@@ -260,7 +260,9 @@ impl Slice {
     }
 
     fn answer(&self, state: &mut State, i: usize) {
-        match state.node(i).answers.remove(0) {
+        let reply = state.node(i).answers.remove(0);
+        state.node(i).app.placing.values_mut().for_each(|before| *before -= 1);
+        match reply {
             Reply::Heartbeat(incarnation, is_leave, answer) => {
                 let said = said(&answer);
                 let event =
@@ -292,6 +294,8 @@ impl Slice {
         let lookup = node.lookup.take();
         let requests = std::mem::take(&mut node.requests);
         let answers = std::mem::take(&mut node.answers);
+        // Asked for again, behind the first request of the next connection.
+        node.app.placing.values_mut().for_each(|before| *before = 1);
         let mut lost: Vec<_> = lookup.into_iter().collect();
         for reply in answers {
             match reply {
@@ -356,7 +360,12 @@ impl Slice {
         self.carry_out_all(state, i, out);
     }
 
-    fn carry_out_all(&self, state: &mut State, i: usize, mut out: Vec<Output>) {
+    fn carry_out_all(&self, state: &mut State, i: usize, out: Vec<Output>) {
+        self.carry_out_each(state, i, out);
+        state.ask_positions(i);
+    }
+
+    fn carry_out_each(&self, state: &mut State, i: usize, mut out: Vec<Output>) {
         while !out.is_empty() {
             for output in out.drain(..) {
                 self.carry_out(state, i, output);
@@ -396,7 +405,7 @@ impl Slice {
                 state.see(i, &Event::Called(told, partitions));
                 state.node(i).app.callback = Some((incarnation, callback));
             }
-            Output::Own(partitions) => own(state, i, &partitions),
+            Output::Own(partitions) => self.own(state, i, &partitions),
             Output::Fetch(partitions) => {
                 state.see(i, &Event::Opened(&partitions));
                 state.node(i).app.open.extend(partitions);
@@ -410,6 +419,7 @@ impl Slice {
                 let app = &mut state.node(i).app;
                 app.open.retain(|p| !partitions.contains(p));
                 app.positions.retain(|p, _| !partitions.contains(p));
+                app.placing.retain(|p, _| !partitions.contains(p));
             }
             Output::Lost(reason, _) => {
                 if !matches!(reason, LostReason::Fenced(_) | LostReason::Fatal(_)) {
@@ -432,6 +442,15 @@ impl Slice {
         }
     }
 
+    /// Positions of what was given are looked up, where somebody can tell them apart.
+    fn own(&self, state: &mut State, i: usize, partitions: &Partitions) {
+        state.see(i, &Event::Given(partitions));
+        if i < self.restless {
+            let looked_up = partitions.iter().filter(|p| self.log_end(**p).0 > 0);
+            state.node(i).app.placing.extend(looked_up.map(|p| (*p, UNASKED)));
+        }
+    }
+
     fn send_commit(
         &self,
         state: &mut State,
@@ -445,15 +464,6 @@ impl Slice {
             state.see(i, &Event::CommitSent(&request.offsets, epoch));
         }
         state.node(i).requests.push(Asked::Commit(incarnation, to, request));
-    }
-}
-
-/// Positions of what was given: committed, else the beginning.
-fn own(state: &mut State, i: usize, partitions: &Partitions) {
-    state.see(i, &Event::Given(partitions));
-    for &partition in partitions {
-        let at = state.world.committed.get(&partition).copied().unwrap_or(Offset(0));
-        state.node(i).app.positions.insert(partition, at);
     }
 }
 
@@ -472,7 +482,29 @@ fn said(answer: &Result<HeartbeatAnswer, ErrorCode>) -> Said {
     }
 }
 
+/// The position was not asked for yet.
+const UNASKED: usize = usize::MAX;
+
 impl State {
+    /// Asks for positions behind what is on the connection already. One is known once everything
+    /// before it is answered.
+    fn ask_positions(&mut self, i: usize) {
+        if self.nodes[i].app.placing.is_empty() {
+            return;
+        }
+        let node = Arc::make_mut(&mut self.nodes[i]);
+        let outstanding = node.requests.len() + node.answers.len();
+        for (partition, before) in std::mem::take(&mut node.app.placing) {
+            let before = if before == UNASKED { outstanding } else { before };
+            if before > 0 {
+                node.app.placing.insert(partition, before);
+            } else {
+                let committed = self.world.committed.get(&partition);
+                node.app.positions.insert(partition, committed.copied().unwrap_or(Offset(0)));
+            }
+        }
+    }
+
     /// Consumer `i`, to change it.
     fn node(&mut self, i: usize) -> &mut Node {
         Arc::make_mut(&mut self.nodes[i])
