@@ -110,7 +110,69 @@ pub const PROFILES: &[Profile] = &[
         auto_commit_interval_ms: 1_000,
         ..DEFAULTS
     },
+    // A member that has left is forgotten while its successor waits for its second answer, and the
+    // application is late after that.
+    Profile {
+        name: "a short session after a leave out of time",
+        session_timeout_ms: 8_000,
+        poll_interval_ms: 4_000,
+        api_timeout_ms: 3_000,
+        ..UNHURRIED
+    },
+    // As before, and the application is late first.
+    Profile {
+        name: "a late application before a leave out of time",
+        session_timeout_ms: 12_000,
+        poll_interval_ms: 8_000,
+        api_timeout_ms: 3_000,
+        retry_backoff_ms: 30_000,
+        retry_backoff_max_ms: 30_000,
+        ..UNHURRIED
+    },
+    // Everything ends before the first heartbeat after a join.
+    Profile {
+        name: "rarest heartbeats",
+        heartbeat_interval_ms: 20_000,
+        session_timeout_ms: 8_000,
+        poll_interval_ms: 4_000,
+        api_timeout_ms: 7_000,
+        retry_backoff_ms: 30_000,
+        retry_backoff_max_ms: 30_000,
+        ..UNHURRIED
+    },
+    // As before, but nobody gives up a leave.
+    Profile {
+        name: "rarest heartbeats, endless leaves",
+        heartbeat_interval_ms: 20_000,
+        session_timeout_ms: 12_000,
+        poll_interval_ms: 8_000,
+        api_timeout_ms: 1_000_000,
+        retry_backoff_ms: 30_000,
+        retry_backoff_max_ms: 30_000,
+        ..UNHURRIED
+    },
+    // As before, but a retry is soon.
+    Profile {
+        name: "rarest heartbeats, quick retries",
+        heartbeat_interval_ms: 20_000,
+        session_timeout_ms: 12_000,
+        poll_interval_ms: 8_000,
+        api_timeout_ms: 3_000,
+        retry_backoff_ms: 100,
+        retry_backoff_max_ms: 1_000,
+        ..UNHURRIED
+    },
 ];
+
+/// Requests are never given up, commits by interval never due, retries slow.
+const UNHURRIED: Profile = Profile {
+    name: "unhurried",
+    request_timeout_ms: RARE_MS,
+    auto_commit_interval_ms: RARE_MS,
+    retry_backoff_ms: 4_000,
+    retry_backoff_max_ms: 4_000,
+    ..DEFAULTS
+};
 
 /// Longer than any path of a slice, milliseconds.
 const RARE_MS: u64 = 3_600_000;
