@@ -2,6 +2,7 @@
 //! script's words.
 
 use crate::script::{Named, Request, render_partitions};
+use crate::shard;
 use evenkeel_spec::words::{Assignor, ErrorCode, HeartbeatEpoch};
 use evenkeel_tests::wire::{Wire, WireError, topic_name};
 use kafka_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
@@ -33,11 +34,11 @@ type Answer = Result<Vec<String>, WireError>;
 pub(crate) struct Broker {
     wire: Wire,
     group: String,
-    /// What the script calls t1 is another topic in each script.
+    /// What the script calls t1 is another topic in each script: its name begins so.
+    prefix: String,
     topics: BTreeMap<String, Uuid>,
     /// Also those that were deleted: an assignment may still name them.
     names: BTreeMap<Uuid, String>,
-
     probes: u32,
     last: Instant,
 }
@@ -48,8 +49,46 @@ impl Broker {
         let mut wire = Wire::connect(address)?;
         await_coordinator(&mut wire, name)?;
         let (topics, names) = (BTreeMap::new(), BTreeMap::new());
-        let group = name.to_owned();
-        Ok(Self { wire, group, topics, names, probes: 0, last: Instant::now() })
+        let (group, prefix) = (name.to_owned(), name.to_owned());
+        Ok(Self { wire, group, prefix, topics, names, probes: 0, last: Instant::now() })
+    }
+
+    /// Another group, on a connection of its own, that uses the topics of this one.
+    pub(crate) fn another_group(&self, address: &str, name: &str) -> Result<Self, WireError> {
+        Ok(Self {
+            wire: Wire::connect(address)?,
+            group: name.to_owned(),
+            prefix: self.prefix.clone(),
+            topics: self.topics.clone(),
+            names: self.names.clone(),
+            probes: 0,
+            last: Instant::now(),
+        })
+    }
+
+    /// The node was started again.
+    pub(crate) fn reconnect(&mut self, address: &str) -> Result<(), WireError> {
+        self.wire = Wire::connect(address)?;
+        await_coordinator(&mut self.wire, &self.group)?;
+        self.last = Instant::now();
+        Ok(())
+    }
+
+    /// Creates topics that groups of every shard of the coordinator see.
+    pub(crate) fn stage(&mut self, topics: &[(String, u32)]) -> Result<(), WireError> {
+        for (name, partitions) in topics {
+            self.topic(name, *partitions)?;
+        }
+        let group = self.group.clone();
+        for shard in 0..shard::SHARDS {
+            self.group = shard::on_shard(shard, &group);
+            await_coordinator(&mut self.wire, &self.group)?;
+            for (name, partitions) in topics {
+                self.await_seen(&self.full_name(name), *partitions)?;
+            }
+        }
+        self.group = group;
+        Ok(())
     }
 
     /// Sends one request; its answer's lines.
@@ -70,7 +109,7 @@ impl Broker {
             }
             Request::Describe => self.describe(),
             Request::DeleteGroup => self.delete_group(),
-            Request::Failover => unreachable!("such sequences are listed as not sent"),
+            Request::Failover => unreachable!("whoever has the node restarts it"),
         };
         self.last = Instant::now();
         answer
@@ -179,7 +218,10 @@ impl Broker {
     /// coordinator is assigned all of it then, and none of it before.
     fn await_seen(&mut self, full: &str, partitions: u32) -> Result<(), WireError> {
         self.probes += 1;
-        let probe = probe_like(&self.group, self.probes);
+        let probe = shard::on_shard(
+            shard::shard_of(&self.group),
+            &format!("probe-{}-{}", self.group, self.probes),
+        );
         let mut heartbeat = ConsumerGroupHeartbeatRequest::default()
             .with_group_id(GroupId(text(&probe)))
             .with_member_id(text("probe"))
@@ -357,11 +399,11 @@ impl Broker {
     }
 
     fn full_name(&self, name: &str) -> String {
-        format!("{}-{name}", self.group)
+        format!("{}-{name}", self.prefix)
     }
 
     fn short_name(&self, full: &str) -> String {
-        let prefix = format!("{}-", self.group);
+        let prefix = format!("{}-", self.prefix);
         full.strip_prefix(&prefix).unwrap_or(full).to_owned()
     }
 
@@ -406,18 +448,6 @@ fn await_coordinator(wire: &mut Wire, group: &str) -> Result<(), WireError> {
     accepted("FindCoordinator", last)
 }
 
-/// The name of a group that the same shard of the coordinator serves as `group`.
-fn probe_like(group: &str, n: u32) -> String {
-    let shard = |name: &str| java_hash(name).unsigned_abs() % SHARDS;
-    let names = (0..).map(|salt: u32| format!("probe-{group}-{n}-{salt}"));
-    names.into_iter().find(|name| shard(name) == shard(group)).expect("one name in three fits")
-}
-
-/// `String.hashCode` of Java, for ASCII.
-fn java_hash(text: &str) -> i32 {
-    text.bytes().fold(0, |hash: i32, byte| hash.wrapping_mul(31).wrapping_add(i32::from(byte)))
-}
-
 /// The order of Kafka's `Uuid.compareTo`: two signed halves.
 fn java_order(id: Uuid) -> (i64, i64) {
     let (high, low) = id.as_u64_pair();
@@ -447,8 +477,6 @@ fn signed(number: u32) -> i32 {
 
 /// `ConfigResource.Type.GROUP` (KIP-848).
 const RESOURCE_GROUP: i8 = 32;
-/// `offsets.topic.num.partitions` of the tests' clusters: one shard of the coordinator each.
-const SHARDS: u32 = 3;
 /// Each is two round trips; metadata arrives after some tens of them.
 const PROBES_MAX: usize = 20_000;
 /// A random id is greater than another every second time on average, seldom after ten.

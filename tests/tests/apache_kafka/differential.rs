@@ -15,44 +15,69 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Each sequence is answered by Apache Kafka as the file says.
 pub(crate) fn sequences(peers: &Peers) -> Outcome {
     let address = peers.kafka()?.address(1);
-    let sequences = read()?;
-    assert!(sequences.len() >= FILES_MIN, "only {} sequences were found", sequences.len());
+    let (with_failover, sequences): (Vec<_>, Vec<_>) = read()?.into_iter().partition(fails_over);
+    let count = with_failover.len() + sequences.len();
+    assert!(count >= FILES_MIN, "only {count} sequences were found");
     let (next, told) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..CONNECTIONS {
             scope.spawn(|| {
                 while let Some((name, text)) = sequences.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let verdict = compare(&address, name, text);
+                    let shared = || Err("the node is shared".into());
+                    let verdict = compare(&address, name, text, shared);
                     told.lock().expect("no other thread panicked").extend(verdict);
                 }
             });
         }
     });
-    let mut told = told.into_inner().expect("no thread panicked");
+    none(told.into_inner().expect("no thread panicked"))
+}
+
+/// Each sequence with a failover is answered by Apache Kafka as the file says: on a node of its own,
+/// which is stopped and started again.
+pub(crate) fn failovers(_: &Peers) -> Outcome {
+    let sequences: Vec<_> = read()?.into_iter().filter(fails_over).collect();
+    assert!(sequences.len() >= FAILOVERS_MIN, "only {} were found", sequences.len());
+    let mut kafka = crate::cluster_for_sequences().start()?;
+    let address = kafka.address(1);
+    let mut told = Vec::new();
+    for (name, text) in &sequences {
+        let restart = || -> Outcome {
+            kafka.stop_node(1)?;
+            Ok(kafka.start_node(1)?)
+        };
+        told.extend(compare(&address, name, text, restart));
+    }
+    none(told)
+}
+
+fn none(mut told: Vec<String>) -> Outcome {
     told.sort();
     assert!(told.is_empty(), "{} sequences differ:\n\n{}", told.len(), told.join("\n\n"));
     Ok(())
 }
 
-/// Sends one sequence; `Some`: how Kafka's answers differ, or that they should and do not.
-fn compare(address: &str, name: &str, text: &str) -> Option<String> {
-    let known = KNOWN.iter().find(|(known, _)| *known == name);
-    if let Some((_, Why::NotSent)) = known {
-        return None;
-    }
-    let difference = answered(address, name, text).map_or_else(
+/// Sends one sequence; `Some`: how Kafka's answers differ.
+fn compare(
+    address: &str,
+    name: &str,
+    text: &str,
+    restart: impl FnMut() -> Outcome,
+) -> Option<String> {
+    let difference = answered(address, name, text, restart).map_or_else(
         |error| Some(format!("no answer: {error}")),
         |actual| difference(text, &actual),
     );
-    match (difference, known) {
-        (Some(difference), None) => Some(format!("{name}:\n{difference}")),
-        (None, Some((_, why))) => Some(format!("{name}: listed as {why:?}, but answered alike")),
-        _ => None,
-    }
+    difference.map(|difference| format!("{name}:\n{difference}"))
 }
 
 /// The file as Apache Kafka answers it.
-fn answered(address: &str, name: &str, text: &str) -> Result<String, Box<dyn std::error::Error>> {
+fn answered(
+    address: &str,
+    name: &str,
+    text: &str,
+    mut restart: impl FnMut() -> Outcome,
+) -> Result<String, Box<dyn std::error::Error>> {
     let script = script::parse(text);
     let mut broker = Broker::connect(address, name)?;
     if waits(text) {
@@ -62,6 +87,12 @@ fn answered(address: &str, name: &str, text: &str) -> Result<String, Box<dyn std
     for block in &script.blocks {
         let mut lines = Vec::new();
         for (line, request) in &block.requests {
+            if matches!(request, Request::Failover) {
+                restart()?;
+                broker.reconnect(address)?;
+                lines.push("ok".to_owned());
+                continue;
+            }
             let answer = broker.handle(request).map_err(|error| format!("{line}: {error}"))?;
             lines.extend(answer);
         }
@@ -95,7 +126,7 @@ fn difference(wanted: &str, actual: &str) -> Option<String> {
 }
 
 /// Kafka's answer to a commit has a code a partition, also where the whole request was refused.
-fn comparable(line: &str) -> &str {
+pub(crate) fn comparable(line: &str) -> &str {
     line.strip_suffix(" in a partition").unwrap_or(line)
 }
 
@@ -119,22 +150,16 @@ fn waits(text: &str) -> bool {
     script.blocks.iter().flat_map(|b| &b.requests).any(|(_, r)| matches!(r, Request::Wait(_)))
 }
 
-/// Why Kafka's answers to a sequence are not the file's.
-#[derive(Clone, Copy, Debug)]
-enum Why {
-    /// It needs the coordinator to fail over, but the one node of the cluster is shared.
-    NotSent,
+fn fails_over((_, text): &(String, String)) -> bool {
+    let script = script::parse(text);
+    script.blocks.iter().flat_map(|b| &b.requests).any(|(_, r)| matches!(r, Request::Failover))
 }
-
-/// The sequences that are known not to be answered alike. spec/09 explains each difference.
-const KNOWN: &[(&str, Why)] = &[
-    ("failover_keeps_what_the_log_says", Why::NotSent),
-    ("failover_starts_sessions_anew", Why::NotSent),
-];
 
 /// What the sequences that wait are written for. The others have the cluster's longer sessions.
 const SESSION_TIMEOUT_MS: u32 = 3_000;
 /// As many as the project promises by hand.
 const FILES_MIN: usize = 60;
+/// Sequences with a failover.
+const FAILOVERS_MIN: usize = 2;
 /// Most of a sequence's time is waiting; a broker with four I/O threads serves these at once.
 const CONNECTIONS: usize = 6;

@@ -6,14 +6,17 @@
 mod broker;
 mod cluster;
 mod differential;
+mod edges;
 mod evenkeel_member;
+mod generated;
 mod group;
 mod meeting;
 #[allow(unexpected_cfgs)] // The features are those of the crate whose test it is.
 #[path = "../../../model/coordinator/tests/script/mod.rs"]
 mod script;
+mod shard;
 
-use evenkeel_tests::kafka::Kafka;
+use evenkeel_tests::kafka::{Builder, Kafka};
 use evenkeel_tests::setup::{self, SetupError};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use std::process::ExitCode;
@@ -22,10 +25,7 @@ use std::sync::{Arc, OnceLock};
 /// What a test says when it could not do its work.
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-/// The one cluster that all tests share, each with topics and groups of its own: one node, which
-/// computes a target assignment with each group epoch, at once, on the request's own thread, and
-/// takes four members a group: what our coordinator's sequences are written for. Sessions are long:
-/// only what a test waits for may end one, however busy the machine is.
+/// The one cluster that all tests share, each with topics and groups of its own.
 #[derive(Default)]
 struct Peers {
     kafka: OnceLock<Result<Kafka, SetupError>>,
@@ -33,14 +33,20 @@ struct Peers {
 
 impl Peers {
     fn kafka(&self) -> Result<&Kafka, SetupError> {
-        let start = || {
-            let builder = Kafka::builder().set("group.consumer.assignment.interval.ms", "0");
-            let builder = builder.set("group.consumer.assignor.offload.enable", "false");
-            let builder = builder.set("group.consumer.session.timeout.ms", "45000");
-            builder.set("group.consumer.max.size", "4").start()
-        };
+        let start = || cluster_for_sequences().start();
         self.kafka.get_or_init(start).as_ref().map_err(Clone::clone)
     }
+}
+
+/// One node, which computes a target assignment with each group epoch, at once, on the request's own
+/// thread, and takes four members a group: what our coordinator's sequences are written for.
+/// Sessions are long: only what a test waits for may end one, however busy the machine is.
+fn cluster_for_sequences() -> Builder {
+    Kafka::builder()
+        .set("group.consumer.assignment.interval.ms", "0")
+        .set("group.consumer.assignor.offload.enable", "false")
+        .set("group.consumer.session.timeout.ms", "45000")
+        .set("group.consumer.max.size", "4")
 }
 
 fn main() -> ExitCode {
@@ -57,6 +63,11 @@ type Test = fn(&Peers) -> Outcome;
 const TESTS: &[(&str, Test)] = &[
     ("a_group_on_three_nodes_loses_nothing_while_everything_moves", cluster::everything_moves),
     ("apache_kafka_answers_our_coordinators_sequences_as_written", differential::sequences),
+    (
+        "apache_kafka_started_again_answers_our_coordinators_failovers_as_written",
+        differential::failovers,
+    ),
+    ("apache_kafka_and_our_coordinator_answer_the_models_edges_alike", generated::edges),
     ("kafkas_consumer_reads_what_kafkas_producer_wrote", group::kafka_alone),
     ("evenkeel_reads_what_kafkas_producer_wrote", evenkeel_member::alone),
     ("evenkeel_java_librdkafka_2_16_0_and_franz_go_1_22_2_on_kafka", evenkeel_member::on_kafka),
