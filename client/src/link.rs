@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::AbortHandle;
 
 /// What the background receives.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub(crate) struct Link {
     pub(crate) turns: Arc<AtomicU64>,
     /// `default.api.timeout.ms`.
     pub(crate) timeout_ms: u64,
+    /// The background, where it is a task of a runtime that was given.
+    pub(crate) task: OnceLock<AbortHandle>,
     progress: Mutex<Progress>,
 }
 
@@ -74,6 +77,7 @@ impl Link {
             death: Arc::default(),
             turns: Arc::default(),
             timeout_ms,
+            task: OnceLock::new(),
             progress: Mutex::default(),
         };
         (Arc::new(link), queue)
@@ -112,12 +116,17 @@ impl Link {
     /// Commits everything that was returned so far. What a stream returned of an unfinished
     /// delivery needs words of its own, for the core counts whole deliveries.
     pub(crate) fn commit(self: &Arc<Self>) -> Commit {
+        self.commit_within(self.timeout_ms)
+    }
+
+    /// The same with a timeout of its own, milliseconds.
+    pub(crate) fn commit_within(self: &Arc<Self>, timeout_ms: u64) -> Commit {
         let (taken, partial) = {
             let progress = self.progress();
             (progress.taken, progress.partial.clone())
         };
-        let whole = self.ask_commit(taken, None);
-        let partial = (!partial.is_empty()).then(|| self.ask_commit(taken, Some(partial)));
+        let whole = self.ask_commit(taken, None, timeout_ms);
+        let partial = (!partial.is_empty()).then(|| self.ask_commit(taken, Some(partial), timeout_ms));
         Commit { calls: [Some(whole), partial], failed: None }
     }
 
@@ -126,7 +135,7 @@ impl Link {
         self: &Arc<Self>,
         offsets: BTreeMap<TopicPartition, Committed>,
     ) -> Commit {
-        let call = self.ask_commit(self.taken(), Some(offsets));
+        let call = self.ask_commit(self.taken(), Some(offsets), self.timeout_ms);
         Commit { calls: [Some(call), None], failed: None }
     }
 
@@ -134,8 +143,8 @@ impl Link {
         self: &Arc<Self>,
         taken: u64,
         offsets: Option<BTreeMap<TopicPartition, Committed>>,
+        timeout_ms: u64,
     ) -> Call {
-        let timeout_ms = self.timeout_ms;
         self.ask(|call| Command::Commit { call, taken, offsets, timeout_ms })
     }
 

@@ -94,7 +94,9 @@ impl Start {
         let (death, turns) = (Arc::clone(&link.death), Arc::clone(&link.turns));
         match self.runtime.clone() {
             Some(runtime) => {
-                let _detached = runtime.spawn(live(self, messages, events, death, turns));
+                let task = runtime.spawn(live(self, messages, events, death, turns));
+                // The first and only task of this link.
+                let _ = link.task.set(task.abort_handle());
             }
             None => {
                 let failed =

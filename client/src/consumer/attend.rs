@@ -46,6 +46,8 @@ struct RunningCallback {
     method: ListenerMethod,
     partitions: Vec<TopicPartition>,
     future: Running,
+    /// Its listener was replaced meanwhile.
+    is_replaced: bool,
 }
 
 /// What became of something that the background told.
@@ -77,11 +79,11 @@ impl Attendance {
         }
     }
 
-    /// Replaces the listener. A callback of the old one that is not over is dropped with it.
+    /// Replaces the listener. A callback of the old one that is not over goes on in the next poll, as
+    /// callbacks do: its end is a step of the group, which happens inside of a call only.
     pub(crate) fn set_listener(&mut self, listener: Option<Box<dyn ErasedListener>>) {
-        if let Some(running) = self.running.take() {
-            let (incarnation, ok) = (running.incarnation, false);
-            self.link.tell(Command::CallbackDone { incarnation, ok });
+        if let Some(running) = &mut self.running {
+            running.is_replaced = true;
         }
         self.listener = listener;
     }
@@ -159,13 +161,21 @@ impl Attendance {
         let partitions: Vec<_> = partitions.into_iter().collect();
         let context = RebalanceContext::new(Arc::clone(&self.link), Arc::clone(assignment));
         let future = listener.run(method, context, partitions.clone());
-        self.running = Some(RunningCallback { incarnation, method, partitions, future });
+        self.running = Some(RunningCallback {
+            incarnation,
+            method,
+            partitions,
+            future,
+            is_replaced: false,
+        });
     }
 
     fn on_finished(&mut self, finished: Finished) -> News {
         let running = self.running.take().expect("what finished was running");
         let Finished { listener, outcome } = finished;
-        self.listener = Some(listener);
+        if !running.is_replaced {
+            self.listener = Some(listener);
+        }
         let (incarnation, ok) = (running.incarnation, outcome.is_ok());
         self.link.tell(Command::CallbackDone { incarnation, ok });
         match outcome {

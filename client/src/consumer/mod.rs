@@ -99,7 +99,8 @@ impl Consumer {
         self.subscribe_erased(topics, None).await
     }
 
-    /// The same with a listener that is told when partitions come and go. Replaces an earlier one.
+    /// The same with a listener that is told when partitions come and go. Replaces an earlier one,
+    /// except in a callback that is not over: that goes on in the next poll.
     ///
     /// # Errors
     /// See [`SubscribeError`]; the subscription is unchanged.
@@ -326,6 +327,22 @@ impl Consumer {
     #[must_use]
     pub fn background_turns(&self) -> u64 {
         self.link.turns.load(Ordering::Relaxed)
+    }
+
+    /// Ends the background as the death of its process would: nothing is sent any more. Only where
+    /// it was put on a runtime by [`ConsumerBuilder::spawn_on`]: for replays.
+    #[doc(hidden)]
+    pub fn abort_background(&self) {
+        if let Some(task) = self.link.task.get() {
+            task.abort();
+        }
+    }
+
+    /// [`Self::commit_async`] with a timeout of its own instead of `default.api.timeout.ms`: for
+    /// replays.
+    #[doc(hidden)]
+    pub fn commit_within(&self, timeout: Duration) -> Commit {
+        self.link.commit_within(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// Commits what was returned (with auto-commit), runs the callbacks, leaves the group and ends

@@ -245,6 +245,8 @@ impl State {
             max_size: self.config.max_size,
             assignment_interval_ms: self.config.assignment_interval_ms,
             offset_metadata_max: self.config.offset_metadata_max_bytes,
+            #[cfg(feature = "mutants")]
+            mutant: self.replay.mutant,
             ..coordinator::Config::default()
         }
     }

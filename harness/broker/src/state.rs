@@ -6,6 +6,7 @@ use crate::config::{self, Config};
 use crate::connection::Refusal;
 use crate::groups::Groups;
 use crate::log::Log;
+use crate::replay::Replay;
 use evenkeel_spec::words::{ErrorCode, NodeId, Topic as TopicWords, TopicId, TopicName, Topics};
 use std::collections::BTreeMap;
 
@@ -40,7 +41,8 @@ pub(crate) struct State {
     pub(crate) groups: Groups,
     pub(crate) next_producer_id: i64,
     pub(crate) counts: Counts,
-    next_topic_id: u32,
+    pub(crate) replay: Replay,
+    pub(crate) next_topic_id: u32,
 }
 
 /// One broker.
@@ -105,6 +107,7 @@ impl State {
             groups: Groups::default(),
             next_producer_id: 1_000,
             counts: Counts::default(),
+            replay: Replay::default(),
             next_topic_id: FIRST_TOPIC_ID,
         }
     }

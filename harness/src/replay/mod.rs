@@ -5,6 +5,7 @@
 //! and what an onlooker sees there is compared with what he sees in the model. Decided here: what
 //! is replayed and what counts as a divergence. Not here: what is right.
 
+mod client;
 pub mod core;
 pub mod path;
 mod report;
@@ -16,11 +17,14 @@ pub mod view;
 
 pub use report::{Found, Infeasible, Report, TargetReport};
 
+use self::client::Client;
 use self::core::{Sabotage, World};
 use self::path::{Plan, Plans, plans};
 use self::view::View;
 use evenkeel_model::bounds::Slice;
 use evenkeel_model::explore::{Exploration, Options, WitnessError, explore};
+use evenkeel_model::system::Action;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 /// How many other paths of one abstract transition are judged when its shortest is not feasible.
@@ -33,6 +37,8 @@ pub const CANDIDATES_MAX: usize = 300;
 pub enum Target {
     /// The shipped shell and its machines, in virtual time, without bytes.
     Core,
+    /// The shipped tokio client against the test broker, with bytes between them, in paused time.
+    Client,
 }
 
 impl Target {
@@ -41,6 +47,7 @@ impl Target {
     pub fn name(self) -> &'static str {
         match self {
             Self::Core => "core",
+            Self::Client => "client",
         }
     }
 }
@@ -66,7 +73,10 @@ pub struct Divergence {
     /// What the model has.
     pub expected: View,
     /// What the target has; or what the step needs and the target lacks.
-    pub actual: Result<View, &'static str>,
+    pub actual: Result<View, String>,
+    /// The frames of the step, in hexadecimal, where the target has bytes, and what else the
+    /// application heard.
+    pub frames: Vec<String>,
 }
 
 /// Explores each slice, and replays its traces on each target.
@@ -114,9 +124,9 @@ pub fn run_plans(
     let mut report = TargetReport::new(slice, target, plans);
     let of = plans.found.len();
     for (done, (goal, plan)) in plans.found.iter().enumerate() {
-        if let Err(divergence) = on_core(slice, plan, sabotage) {
+        if let Err(divergence) = replay_one(target, slice, plan, sabotage) {
             report.diverged += 1;
-            let shrunk = shrink(slice, plans, plan, &divergence, sabotage);
+            let shrunk = shrink(slice, plans, target, plan, &divergence, sabotage);
             match shrunk {
                 Some((plan, divergence)) => report.add(goal, plan, &divergence),
                 None => report.add(goal, plan, &divergence),
@@ -133,17 +143,82 @@ pub fn run_plans(
 /// Traces between two pieces of news about a run: a hundredth of a second.
 const PROGRESS_EVERY: usize = 100;
 
-/// Replays one trace on the core.
+/// Replays one trace.
 ///
 /// # Errors
 /// The first difference.
-pub fn on_core(slice: &Slice, plan: &Plan, sabotage: Sabotage) -> Result<(), Box<Divergence>> {
+pub fn replay_one(
+    target: Target,
+    slice: &Slice,
+    plan: &Plan,
+    sabotage: Sabotage,
+) -> Result<(), Box<Divergence>> {
+    match target {
+        Target::Core => on_core(slice, plan, sabotage),
+        Target::Client => on_client(slice, plan, sabotage),
+    }
+}
+
+fn on_core(slice: &Slice, plan: &Plan, sabotage: Sabotage) -> Result<(), Box<Divergence>> {
     let mut world = World::new(slice, plan, sabotage);
+    compare(plan, |action, step| world.step(action, plan, step).map_err(str::to_owned))
+}
+
+/// A trace that diverges is replayed once more, to keep its frames.
+fn on_client(slice: &Slice, plan: &Plan, sabotage: Sabotage) -> Result<(), Box<Divergence>> {
+    let Err(mut divergence) = on_client_once(slice, plan, sabotage, &mut None) else {
+        return Ok(());
+    };
+    let mut frames = Some(Vec::new());
+    match on_client_once(slice, plan, sabotage, &mut frames) {
+        Err(again) if again.step == divergence.step => divergence.frames = frames.unwrap_or_default(),
+        _ => divergence.frames = vec!["it does not diverge so when it is replayed again".to_owned()],
+    }
+    Err(divergence)
+}
+
+/// A panic is a divergence of its trace, not the end of the run.
+fn on_client_once(
+    slice: &Slice,
+    plan: &Plan,
+    sabotage: Sabotage,
+    frames: &mut Option<Vec<String>>,
+) -> Result<(), Box<Divergence>> {
+    let diverged = |step: usize, why: String| {
+        let expected = plan.expected[step].clone();
+        Box::new(Divergence { step, expected, actual: Err(why), frames: Vec::new() })
+    };
+    let mut at = 0;
+    let replayed = catch_unwind(AssertUnwindSafe(|| {
+        let mut client = Client::new(slice, plan, sabotage, frames.is_some())
+            .map_err(|why| diverged(0, why))?;
+        let compared = compare(plan, |action, step| {
+            at = step;
+            client.step(action, plan, step).map_err(str::to_owned)
+        });
+        if let (Err(_), Some(frames)) = (&compared, frames) {
+            *frames = client.tape();
+        }
+        compared
+    }));
+    replayed.unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(diverged(at, format!("it panicked: {}", said.unwrap_or("without a message"))))
+    })
+}
+
+/// Compares what a target shows after each step with what the model has.
+fn compare(
+    plan: &Plan,
+    mut step_on: impl FnMut(Action, usize) -> Result<View, String>,
+) -> Result<(), Box<Divergence>> {
     for (step, action) in plan.actions.iter().enumerate() {
-        let actual = world.step(*action, plan, step);
+        let actual = step_on(*action, step);
         let expected = &plan.expected[step];
-        if actual.as_ref() != Ok(expected) {
-            return Err(Box::new(Divergence { step, expected: expected.clone(), actual }));
+        if !actual.as_ref().is_ok_and(|actual| actual.is(expected)) {
+            let expected = expected.clone();
+            return Err(Box::new(Divergence { step, expected, actual, frames: Vec::new() }));
         }
     }
     Ok(())
@@ -154,6 +229,7 @@ pub fn on_core(slice: &Slice, plan: &Plan, sabotage: Sabotage) -> Result<(), Box
 fn shrink<'a>(
     slice: &Slice,
     plans: &'a Plans,
+    target: Target,
     plan: &Plan,
     divergence: &Divergence,
     sabotage: Sabotage,
@@ -162,6 +238,6 @@ fn shrink<'a>(
     if shortest.actions.len() > divergence.step {
         return None;
     }
-    let shrunk = on_core(slice, shortest, sabotage).err()?;
+    let shrunk = replay_one(target, slice, shortest, sabotage).err()?;
     Some((shortest, shrunk))
 }

@@ -63,6 +63,8 @@ pub struct Found {
     pub prefix: Vec<(u64, String)>,
     /// What differs, a line each: expected, then seen.
     pub differences: Vec<String>,
+    /// The frames of the last step, a line each, where there are any.
+    pub frames: Vec<String>,
 }
 
 impl TargetReport {
@@ -106,6 +108,7 @@ impl TargetReport {
             profile: plan.profile.name,
             prefix: steps.map(|(date, action)| (*date, action.to_string())).collect(),
             differences: divergence.differences(),
+            frames: divergence.frames.clone(),
         });
     }
 }
@@ -115,7 +118,7 @@ impl Divergence {
     #[must_use]
     pub fn differences(&self) -> Vec<String> {
         match &self.actual {
-            Err(lack) => vec![(*lack).to_owned()],
+            Err(lack) => vec![lack.clone()],
             Ok(actual) => differences(&self.expected, actual),
         }
     }
@@ -129,8 +132,8 @@ impl fmt::Display for Found {
         for (date, action) in &self.prefix {
             writeln!(f, "{date:>10}  {action}")?;
         }
-        for difference in &self.differences {
-            writeln!(f, "           {difference}")?;
+        for line in self.differences.iter().chain(&self.frames) {
+            writeln!(f, "           {line}")?;
         }
         Ok(())
     }
@@ -154,7 +157,9 @@ fn consumer(i: usize, expected: &ConsumerView, actual: &ConsumerView, lines: &mu
         }
     };
     note("crashed", &expected.crashed, &actual.crashed);
-    note("member", &expected.member, &actual.member);
+    if actual.member.is_some() {
+        note("member", &expected.member, &actual.member);
+    }
     note("call", &expected.call, &actual.call);
     note("callback", &expected.callback, &actual.callback);
     note("looks for the coordinator", &expected.looks, &actual.looks);

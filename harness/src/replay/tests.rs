@@ -33,6 +33,14 @@ fn sabotaged(sabotage: Sabotage) -> super::TargetReport {
 }
 
 #[test]
+fn every_trace_of_one_member_agrees_with_the_client() {
+    let report = run_plans(&small(), small_plans(), Target::Client, Sabotage::default(), |_| {});
+    let shown: Vec<_> = report.divergences.iter().map(ToString::to_string).collect();
+    assert!(report.agrees(), "{} of {}\n{}", report.diverged, report.replayed, shown.join("\n"));
+    eprintln!("{:?} {}", report.seconds, report.replayed);
+}
+
+#[test]
 fn every_trace_of_one_member_agrees_with_the_core_and_few_goals_are_infeasible() {
     let report = sabotaged(Sabotage::default());
     let shown: Vec<_> = report.divergences.iter().map(ToString::to_string).collect();

@@ -5,13 +5,13 @@
 //! positions of partitions of which no record was returned, the numbers of timings.
 
 use super::retrace::Orders;
-use evenkeel_coordinator::{GroupState, MemberState, Timer as Patience};
+use evenkeel_coordinator::{Description, GroupState, MemberState, Timer as Patience};
 use evenkeel_core::group::consumer::State as Membership;
 use evenkeel_core::group::{Callback, CommitError, Group, Output};
 use evenkeel_model::bounds::Slice;
 use evenkeel_model::system::{Action, Asked, Brain, Call, Node, Reply, State};
 use evenkeel_spec::words::{
-    Epoch, ErrorCode, Heartbeat, HeartbeatEpoch, MemberId, NodeId, Offset, OffsetCommit, Owner,
+    Epoch, ErrorCode, Heartbeat, HeartbeatAnswer, HeartbeatEpoch, MemberId, NodeId, Offset, OffsetCommit, Owner,
     Partitions, TopicIdPartition,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -176,7 +176,31 @@ fn news(orders: &Orders) -> Vec<News> {
     returned.into_iter().chain(heard).collect()
 }
 
+impl View {
+    /// Whether this, as a target shows it, is what is expected. What a target cannot show is not
+    /// compared.
+    #[must_use]
+    pub fn is(&self, expected: &Self) -> bool {
+        let mut pairs = self.consumers.iter().zip(&expected.consumers);
+        self.group == expected.group
+            && self.consumers.len() == expected.consumers.len()
+            && pairs.all(|(shown, expected)| shown.is(expected))
+    }
+}
+
 impl ConsumerView {
+    /// See [`View::is`].
+    fn is(&self, expected: &Self) -> bool {
+        self.crashed == expected.crashed
+            && (self.member.is_none() || self.member == expected.member)
+            && self.call == expected.call
+            && self.callback == expected.callback
+            && self.looks == expected.looks
+            && self.requests == expected.requests
+            && self.answers == expected.answers
+            && self.news == expected.news
+    }
+
     /// A consumer whose process is dead.
     #[must_use]
     pub fn crashed() -> Self {
@@ -253,11 +277,16 @@ impl Sent {
 }
 
 impl Got {
+    /// What a heartbeat was answered.
+    #[must_use]
+    pub fn heartbeat(answer: &Result<HeartbeatAnswer, ErrorCode>) -> Self {
+        let told = answer.as_ref().map(|a| (a.epoch, a.assignment.clone()));
+        Self::Heartbeat(told.map_err(|code| *code))
+    }
+
     fn of(reply: &Reply) -> Self {
         match reply {
-            Reply::Heartbeat(_, _, answer) => Self::Heartbeat(
-                answer.as_ref().map(|a| (a.epoch, a.assignment.clone())).map_err(|code| *code),
-            ),
+            Reply::Heartbeat(_, _, answer) => Self::heartbeat(answer),
             Reply::Commit(_, _, answer) => Self::Commit(answer.clone()),
         }
     }
@@ -271,7 +300,16 @@ impl GroupView {
         coordinator: NodeId,
         timers: &BTreeSet<Patience>,
     ) -> Self {
-        let described = group.describe();
+        Self::described(group.describe(), coordinator, timers.clone())
+    }
+
+    /// The group as its coordinator describes it.
+    #[must_use]
+    pub fn described(
+        described: Description,
+        coordinator: NodeId,
+        timers: BTreeSet<Patience>,
+    ) -> Self {
         let members = described.members.into_iter().map(|(id, member)| {
             (id, (member.epoch, member.state, member.assigned, member.pending_revocation))
         });
@@ -282,7 +320,7 @@ impl GroupView {
             assignment_epoch: described.assignment_epoch,
             members: members.collect(),
             committed: described.offsets.into_iter().map(|(p, c)| (p, c.offset)).collect(),
-            timers: timers.clone(),
+            timers,
         }
     }
 

@@ -139,6 +139,7 @@ fn read(
     first: bool,
 ) -> Result<PartitionData, ErrorCode> {
     let epoch = known_epoch(asked.current_leader_epoch);
+    let withheld = state.replay.withholds_records;
     let partition = state.led(node, name, asked.partition, epoch)?;
     let log = &partition.log;
     let end = wire::wire_offset(log.end());
@@ -160,7 +161,11 @@ fn read(
         return Err(ErrorCode::OffsetOutOfRange);
     }
     let partition_max = usize::try_from(asked.partition_max_bytes).unwrap_or(0);
-    let records = log.read(offset, bytes_max.min(partition_max), first);
+    let records = if withheld {
+        Bytes::new()
+    } else {
+        log.read(offset, bytes_max.min(partition_max), first)
+    };
     Ok(data.with_records(Some(records)))
 }
 

@@ -25,7 +25,12 @@ impl Api for Metadata {
             Some(topics) if topics.is_empty() && call.version == 0 => all(&state),
             Some(topics) => {
                 let create = request.allow_auto_topic_creation;
-                topics.iter().map(|topic| one(&mut state, topic, create)).collect()
+                let client = call.client_id.as_str();
+                let one = |topic: &_| match hidden(&state, client, topic) {
+                    true => refused(topic, ErrorCode::UnknownTopicOrPartition),
+                    false => one(&mut state, topic, create),
+                };
+                topics.iter().map(one).collect()
             }
         };
         let response = MetadataResponse::default()
@@ -59,6 +64,13 @@ fn brokers(state: &State) -> Vec<MetadataResponseBroker> {
 
 fn all(state: &State) -> Vec<MetadataResponseTopic> {
     state.topics.keys().map(|name| known(state, name)).collect()
+}
+
+/// Whether a replay keeps the topic from this client for now.
+fn hidden(state: &State, client_id: &str, asked: &MetadataRequestTopic) -> bool {
+    let hidden = state.replay.hidden_topics.get(client_id);
+    let name = asked.name.as_ref().map(wire::topic_name);
+    hidden.zip(name).is_some_and(|(hidden, name)| hidden.contains(&name))
 }
 
 fn one(state: &mut State, asked: &MetadataRequestTopic, create: bool) -> MetadataResponseTopic {

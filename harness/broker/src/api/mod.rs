@@ -115,6 +115,15 @@ macro_rules! apis {
                 _ => Err(Refusal::Unsupported),
             }
         }
+
+        fn read(call: &mut Call<'_>, key: i16, frame: Bytes) -> Option<RequestWords> {
+            match key {
+                $(key if key == $module::$api::KEY as i16 => {
+                    words::<$module::$api>(call, frame)
+                })*
+                _ => None,
+            }
+        }
     };
 }
 
@@ -156,6 +165,23 @@ pub(crate) async fn dispatch(call: &mut Call<'_>, frame: Bytes) -> Result<Outcom
         return Ok(Outcome::Answer(frame, Duration::ZERO));
     }
     route(call, key, frame).await
+}
+
+/// What a frame says in the protocol's words, without serving it.
+pub(crate) fn read_words(call: &mut Call<'_>, frame: Bytes) -> Option<RequestWords> {
+    let mut head = frame.get(..8)?;
+    let key = head.get_i16();
+    call.version = head.get_i16();
+    read(call, key, frame)
+}
+
+fn words<A: Api>(call: &mut Call<'_>, mut frame: Bytes) -> Option<RequestWords> {
+    if !supports::<A>(call) {
+        return None;
+    }
+    RequestHeader::decode(&mut frame, A::Request::header_version(call.version)).ok()?;
+    let request = A::Request::decode(&mut frame, call.version).ok()?;
+    A::words(call, &request)
 }
 
 fn versions<A: Api>() -> VersionRange {

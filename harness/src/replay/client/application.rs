@@ -177,9 +177,9 @@ impl Application {
         let mut count = 0;
         for record in records {
             count += 1;
-            match self.topics.by_id(record.topic(), record.partition()) {
+            match self.topics.by_id(&record.topic.into(), record.partition) {
                 Some(partition) => {
-                    self.heard.news(News::Returned(partition, Offset(record.offset().0 + 1)));
+                    self.heard.news(News::Returned(partition, Offset(record.offset.0 + 1)));
                 }
                 None => self.heard.surprise("a record of an unknown topic".to_owned()),
             }
@@ -249,17 +249,17 @@ impl Listener {
             return Ok(());
         };
         let (end, ended) = oneshot::channel();
-        let open = {
+        let number = {
             let mut ear = self.heard.ear();
             ear.callbacks += 1;
             let number = ear.callbacks;
             ear.callback = Some(OpenCallback { told: (told, ids), number, end });
-            Open { heard: self.heard.clone(), number }
+            number
         };
         if self.wrong == Some(WrongDriver::EndsCallbacksEarly) {
-            std::mem::forget(open);
             return Ok(());
         }
+        let _open = Open { heard: self.heard.clone(), number };
         let ok = ended.await.unwrap_or(false);
         if ok || self.wrong == Some(WrongDriver::HidesFailures) {
             Ok(())

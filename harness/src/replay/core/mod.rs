@@ -290,7 +290,7 @@ impl Broker<'_> {
 }
 
 /// Whether the action is the end of a wait.
-fn at_deadline(action: Action) -> bool {
+pub(super) fn at_deadline(action: Action) -> bool {
     matches!(
         action,
         Action::Fire(..)

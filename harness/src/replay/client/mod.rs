@@ -1,0 +1,547 @@
+//! The target `client`: the shipped tokio client against the test broker, with bytes between them,
+//! in one runtime whose clock only the trace moves.
+//!
+//! The consumer is the shipped one with its background, codec and connections; its applications'
+//! futures live in a task each. The broker is the test broker. Between them is the network, which
+//! holds frames as the trace says: see `links`. After every step nothing can run any more: see
+//! `quiet`.
+
+mod application;
+mod links;
+mod member;
+mod quiet;
+mod stream;
+
+use super::core::{Sabotage, WrongDriver};
+use super::path::Plan;
+use super::schedule::STEP_MS;
+use super::view::{ConsumerView, Got, GroupView, News, Sent, View};
+use application::Order;
+use bytes::Bytes;
+use evenkeel_broker::{
+    After, Answer, AnswerWords, Before, Cluster, Interceptor, Request, RequestWords, Timer,
+};
+use evenkeel_model::bounds::Slice;
+use evenkeel_model::system::{Action, Refusal};
+use evenkeel_spec::words::{ErrorCode, HeartbeatEpoch, NodeId, TopicIdPartition};
+use links::{Came, Habits, Links, Why, model_node};
+use member::{FETCH_WAIT_MS, Member};
+use quiet::Quiet;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use stream::{LinkId, Network};
+use tokio::runtime::Runtime;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// The group's id.
+const GROUP: &str = "g";
+
+/// Member ids of one consumer that have a number: as many as the model has.
+const IDS_MAX: u64 = 16;
+
+/// Nodes: two coordinators and one that leads every partition, so that fetches stay apart.
+const NODES: u16 = 3;
+
+/// How many parked fetches may be for nothing before a record is returned: one of them is outdated.
+const FETCHES_MAX: usize = 3;
+
+/// The replayed world, and the runtime that it lives in.
+pub(crate) struct Client<'a> {
+    runtime: Runtime,
+    world: World<'a>,
+}
+
+struct World<'a> {
+    slice: &'a Slice,
+    wrong: Option<WrongDriver>,
+    quiet: Quiet,
+    started: Instant,
+    cluster: Cluster,
+    hooks: Arc<Hooks>,
+    links: Links,
+    members: Vec<Option<Member>>,
+    late: Vec<Late>,
+    group: Option<Arc<GroupView>>,
+}
+
+/// Requests from broken connections that may still be processed.
+#[derive(Debug, Default)]
+struct Late {
+    leave: Option<(LinkId, Bytes)>,
+    commit: Option<(LinkId, Bytes)>,
+    heartbeat: Option<(LinkId, Bytes)>,
+}
+
+/// What the trace does inside of the broker.
+#[derive(Debug, Default)]
+struct Hooks(Mutex<Hooked>);
+
+#[derive(Debug, Default)]
+struct Hooked {
+    /// How the next heartbeat is answered instead of being processed.
+    refusal: Option<ErrorCode>,
+    /// What the group's requests were answered.
+    answered: Vec<Got>,
+}
+
+impl Hooks {
+    fn with<R>(&self, act: impl FnOnce(&mut Hooked) -> R) -> R {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The broker's way to the hooks.
+struct Tap(Arc<Hooks>);
+
+impl Interceptor for Tap {
+    fn on_request(&self, request: &Request) -> Before {
+        if !matches!(request.words, Some(RequestWords::Heartbeat(..))) {
+            return Before::Process;
+        }
+        self.0.with(|hooked| hooked.refusal.take()).map_or(Before::Process, Before::Forge)
+    }
+
+    fn on_answer(&self, _: &Request, answer: &Answer) -> After {
+        let got = match &answer.words {
+            Some(AnswerWords::Heartbeat(answer)) => Some(Got::heartbeat(answer)),
+            Some(AnswerWords::OffsetCommit(answer)) => Some(Got::Commit(answer.clone())),
+            _ => None,
+        };
+        self.0.with(|hooked| hooked.answered.extend(got));
+        After::Answer
+    }
+}
+
+impl<'a> Client<'a> {
+    /// Starts the broker and the consumers. `tapes`: frames are kept to be shown.
+    ///
+    /// # Errors
+    /// Why they could not be started.
+    pub(crate) fn new(
+        slice: &'a Slice,
+        plan: &Plan,
+        sabotage: Sabotage,
+        tapes: bool,
+    ) -> Result<Self, String> {
+        let (runtime, quiet) = quiet::runtime();
+        let entered = runtime.enter();
+        let cluster = cluster(slice, plan, sabotage)?;
+        let hooks = Arc::new(Hooks::default());
+        cluster.intercept(Tap(Arc::clone(&hooks)));
+        let network = Network::default();
+        let mut members = Vec::with_capacity(slice.members);
+        for i in 0..slice.members {
+            let member = Member::start(slice, plan.profile, i, &network, sabotage.client);
+            let mut member = member.map_err(|error| error.to_string())?;
+            let resolves = slice.detail.resolve;
+            member.resolved = if resolves { plan.resolved_early[i] } else { slice.topics.len() };
+            member.anticipated = if resolves { member.resolved } else { 0 };
+            members.push(Some(member));
+        }
+        let habits = Habits { holds_lookups: slice.detail.lookup, parked_ms: FETCH_WAIT_MS };
+        let world = World {
+            slice,
+            wrong: sabotage.client,
+            quiet,
+            started: Instant::now(),
+            links: Links::new(network, cluster.clone(), habits, tapes),
+            cluster,
+            hooks,
+            members,
+            late: (0..slice.members).map(|_| Late::default()).collect(),
+            group: None,
+        };
+        drop(entered);
+        let mut client = Self { runtime, world };
+        client.world.hide_unresolved();
+        let Self { runtime, world } = &mut client;
+        runtime.block_on(world.settle());
+        Ok(client)
+    }
+
+    /// Takes a step, and lets time pass until its date.
+    ///
+    /// # Errors
+    /// What the step needs and is not there.
+    pub(crate) fn step(
+        &mut self,
+        action: Action,
+        plan: &Plan,
+        step: usize,
+    ) -> Result<View, &'static str> {
+        let Self { runtime, world } = self;
+        runtime.block_on(world.step(action, plan, step))
+    }
+
+    /// The frames of the last step, and what nobody expected, in words.
+    pub(crate) fn tape(&mut self) -> Vec<String> {
+        let mut tape = self.world.links.tape.take().unwrap_or_default();
+        for (i, member) in self.world.members.iter().enumerate() {
+            let Some(member) = member else { continue };
+            let ear = member.heard.ear();
+            tape.extend(ear.surprises.iter().map(|surprise| format!("c{i} {surprise}")));
+        }
+        tape
+    }
+}
+
+impl World<'_> {
+    async fn step(
+        &mut self,
+        action: Action,
+        plan: &Plan,
+        step: usize,
+    ) -> Result<View, &'static str> {
+        for member in self.members.iter_mut().flatten() {
+            member.heard.ear().news.clear();
+        }
+        if let Some(tape) = &mut self.links.tape {
+            tape.clear();
+        }
+        let until = plan.dates[step];
+        if super::core::at_deadline(action) {
+            self.wait(until - STEP_MS).await;
+        }
+        self.act(action, plan, step).await?;
+        self.wait(until).await;
+        Ok(self.view())
+    }
+
+    async fn act(
+        &mut self,
+        action: Action,
+        plan: &Plan,
+        step: usize,
+    ) -> Result<(), &'static str> {
+        let i = action.consumer();
+        match action {
+            Action::Arrive(_) => self.arrive(i, None).await,
+            Action::Refuse(_, refusal) => self.arrive(i, Some(refusal)).await,
+            Action::LateLeave(_) => {
+                let late = self.late[i].leave.take().ok_or("no leave is late")?;
+                self.arrive_late(late).await;
+                Ok(())
+            }
+            Action::LateHeartbeat(_) => {
+                let late = self.late[i].heartbeat.take().ok_or("no heartbeat is late")?;
+                self.arrive_late(late).await;
+                Ok(())
+            }
+            Action::LateCommit(_) => {
+                let late = self.late[i].commit.take().ok_or("no commit is late")?;
+                self.arrive_late(late).await;
+                Ok(())
+            }
+            Action::Session(_, number) | Action::Bury(_, number) => {
+                self.fire(Timer::Session(self.slice.member_id(i, number)))
+            }
+            Action::Rebalance(_, number) => {
+                self.fire(Timer::Rebalance(self.slice.member_id(i, number)))
+            }
+            Action::Interval => self.fire(Timer::Assignment),
+            Action::Failover => self.fail_over(),
+            Action::Crash(_) => self.crash(i).await,
+            Action::Break(_) => self.disconnect(i),
+            Action::Found(_) => self.find(i).await,
+            Action::Answer(_) => self.answer(i),
+            Action::Resolve(_) => self.resolve(i),
+            Action::Return(_) => {
+                let returned = plan.returned[step].ok_or("nothing is to be returned")?;
+                self.hand_out(i, returned.0).await
+            }
+            Action::Fire(..) => Ok(()),
+            Action::Subscribe(_)
+            | Action::Narrow(_)
+            | Action::Poll(_)
+            | Action::Exit(_)
+            | Action::Drop(_)
+            | Action::Commit(_)
+            | Action::Unsubscribe(_)
+            | Action::Done(_)
+            | Action::Fail(_) => self.apply(i, action),
+        }
+    }
+
+    /// The application does something.
+    fn apply(&mut self, i: usize, action: Action) -> Result<(), &'static str> {
+        let slice = self.slice;
+        let member = self.member(i)?;
+        match action {
+            Action::Done(_) => member.end_callback(true),
+            Action::Fail(_) => member.end_callback(false),
+            Action::Poll(_) => member.order(Order::Poll),
+            Action::Exit(_) | Action::Drop(_) => member.order(Order::Leave),
+            Action::Commit(_) => member.order(Order::Commit),
+            Action::Unsubscribe(_) => member.order(Order::Unsubscribe),
+            _ => {
+                member.narrowed |= matches!(action, Action::Narrow(_));
+                let topics = slice.subscription(member.narrowed);
+                let topics = topics.iter().map(|topic| topic.as_str().to_owned());
+                member.order(Order::Subscribe(topics.collect()))
+            }
+        }
+    }
+
+    fn member(&mut self, i: usize) -> Result<&mut Member, &'static str> {
+        self.members[i].as_mut().ok_or("the consumer is dead")
+    }
+
+    /// The oldest request of a consumer reaches the broker.
+    async fn arrive(&mut self, i: usize, refusal: Option<Refusal>) -> Result<(), &'static str> {
+        let member = self.member(i)?;
+        if member.requests.is_empty() {
+            return Err("no request is on its way");
+        }
+        let held = member.requests.remove(0);
+        let is_heartbeat = matches!(held.sent, Sent::Heartbeat { .. });
+        if is_heartbeat && self.slice.ordered {
+            self.late[i].heartbeat = None;
+        }
+        let link = self.links.get(held.link).ok_or("its connection is gone")?;
+        if link.requests.front().is_none_or(|first| first.why != Why::Group) {
+            return Err("an older request of its connection has not arrived");
+        }
+        self.hooks.with(|hooked| hooked.refusal = refusal.map(Refusal::code));
+        link.forward(true);
+        self.quiet.come().await;
+        self.group = None;
+        let answered = self.hooks.with(|hooked| std::mem::take(&mut hooked.answered));
+        let [got] = <[Got; 1]>::try_from(answered).map_err(|_| "the broker does not answer")?;
+        self.member(i)?.answers.push((held.link, got));
+        Ok(())
+    }
+
+    async fn arrive_late(&mut self, (link, frame): (LinkId, Bytes)) {
+        self.links.arrive_late(link, &frame);
+        self.quiet.come().await;
+        self.group = None;
+        self.hooks.with(|hooked| hooked.answered.clear());
+    }
+
+    fn answer(&mut self, i: usize) -> Result<(), &'static str> {
+        let member = self.member(i)?;
+        if member.answers.is_empty() {
+            return Err("no answer is on its way");
+        }
+        let (link, got) = member.answers.remove(0);
+        if let Got::Heartbeat(answer) = got {
+            member.is_member = matches!(answer, Ok((Some(_), _)));
+        }
+        self.links.answer(link)
+    }
+
+    /// The lookup is answered.
+    async fn find(&mut self, i: usize) -> Result<(), &'static str> {
+        let id = self.member(i)?.lookup.take().ok_or("no lookup is outstanding")?;
+        let link = self.links.get(id).ok_or("its connection is gone")?;
+        if link.requests.front().is_none_or(|first| first.why != Why::Lookup) {
+            return Err("an older request of its connection is not answered");
+        }
+        link.forward(false);
+        self.quiet.come().await;
+        Ok(())
+    }
+
+    fn resolve(&mut self, i: usize) -> Result<(), &'static str> {
+        let member = self.member(i)?;
+        if member.anticipated > 0 {
+            member.anticipated -= 1;
+            return Ok(());
+        }
+        member.resolved += 1;
+        self.hide_unresolved();
+        self.links.on_resolved(i);
+        Ok(())
+    }
+
+    fn hide_unresolved(&self) {
+        for (i, member) in self.members.iter().enumerate() {
+            let resolved = member.as_ref().map_or(0, |member| member.resolved);
+            let hidden = self.slice.topics.values().skip(resolved);
+            self.cluster.hide_topics(&client_id(i), hidden.map(|topic| topic.name.clone()));
+        }
+    }
+
+    /// Answers the parked Fetch with one record. A Fetch from before the partition was taken lacks
+    /// it or is outdated, and is answered for nothing: then the next one.
+    async fn hand_out(
+        &mut self,
+        i: usize,
+        partition: TopicIdPartition,
+    ) -> Result<(), &'static str> {
+        for _ in 0..FETCHES_MAX {
+            let link = self.links.fetching(i).ok_or("nothing is being fetched")?;
+            self.cluster.withhold_records(false);
+            link.forward(false);
+            self.quiet.come().await;
+            self.cluster.withhold_records(true);
+            self.settle().await;
+            let ear = self.member(i)?.heard.ear();
+            if ear.news.iter().any(|news| matches!(news, News::Returned(p, _) if *p == partition)) {
+                return Ok(());
+            }
+        }
+        Err("poll does not return the record")
+    }
+
+    fn fire(&mut self, timer: Timer) -> Result<(), &'static str> {
+        self.group = None;
+        let has_fired = self.cluster.fire_timer(GROUP, timer);
+        has_fired.then_some(()).ok_or("the coordinator's timer is not armed")
+    }
+
+    fn fail_over(&mut self) -> Result<(), &'static str> {
+        self.group = None;
+        let other = match self.cluster.coordinator(GROUP) {
+            Some(NodeId(1)) => NodeId(2),
+            _ => NodeId(1),
+        };
+        self.cluster.move_coordinator(GROUP, other).map_err(|_| "the other node is dead")
+    }
+
+    /// Breaks every connection that the trace holds something on.
+    fn disconnect(&mut self, i: usize) -> Result<(), &'static str> {
+        let hides = self.wrong == Some(WrongDriver::HidesDisconnects);
+        let member = self.member(i)?;
+        let lookup = member.lookup.take().into_iter();
+        let answers = member.answers.drain(..).map(|(link, _)| link);
+        let mut broken: Vec<LinkId> = lookup.chain(answers).collect();
+        let lost: Vec<_> = member.requests.drain(..).collect();
+        for held in lost {
+            broken.push(held.link);
+            let late = Some((held.link, held.frame));
+            match held.sent {
+                Sent::Heartbeat { epoch: HeartbeatEpoch::Leave, .. } => self.late[i].leave = late,
+                Sent::Heartbeat { .. } => self.late[i].heartbeat = late,
+                Sent::Commit { .. } => self.late[i].commit = late,
+            }
+        }
+        if !hides {
+            for link in broken {
+                self.links.cut(link);
+            }
+        }
+        Ok(())
+    }
+
+    /// The process dies: its tasks end and its connections with them.
+    async fn crash(&mut self, i: usize) -> Result<(), &'static str> {
+        self.member(i)?.order(Order::Die)?;
+        let member = self.members[i].take().ok_or("the consumer is dead")?;
+        let late = std::mem::take(&mut self.late[i]);
+        let mut requests = member.requests.into_iter();
+        let commit = requests.find(|held| matches!(held.sent, Sent::Commit { .. }));
+        self.late[i].commit = commit.map(|held| (held.link, held.frame)).or(late.commit);
+        self.settle().await;
+        Ok(())
+    }
+
+    /// Lets time pass until `until`, with everything that happens by itself.
+    async fn wait(&mut self, until: u64) {
+        loop {
+            self.settle().await;
+            let now = self.now();
+            if now >= until {
+                return;
+            }
+            let next = self.links.due().map_or(until, |due| due.min(until));
+            let date = self.started + Duration::from_millis(next);
+            self.links.happens_before(date).await;
+        }
+    }
+
+    /// Lets everything happen that takes no time.
+    async fn settle(&mut self) {
+        loop {
+            self.quiet.come().await;
+            let now = self.now();
+            let (members, all) = (&self.members, self.slice.topics.len());
+            let came = self.links.collect(now, |i| {
+                members[i].as_ref().is_some_and(|m| m.resolved < all && m.is_member)
+            });
+            for came in came {
+                let (Came::Group(i, ..)
+                | Came::Lookup(i, _)
+                | Came::Unreadable(i)
+                | Came::Closed(i, _)) = came;
+                if let Some(member) = &mut self.members[i] {
+                    member.on_came(came);
+                }
+            }
+            if !self.links.pass(now) {
+                return;
+            }
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn view(&mut self) -> View {
+        let consumers = self.members.iter().map(|member| match member {
+            Some(member) => member.view(),
+            None => ConsumerView::crashed(),
+        });
+        let consumers = consumers.collect();
+        View { consumers, group: self.group_view() }
+    }
+
+    fn group_view(&mut self) -> Arc<GroupView> {
+        let cluster = &self.cluster;
+        let make = || {
+            let described = cluster.describe_group(GROUP).expect("its members are numbered");
+            let armed = cluster.armed_timers(GROUP).into_iter().map(|(timer, _)| timer);
+            let coordinator = cluster.coordinator(GROUP).expect("no node dies");
+            let timers: BTreeSet<Timer> = armed.collect();
+            Arc::new(GroupView::described(described, model_node(coordinator), timers))
+        };
+        self.group.get_or_insert_with(make).clone()
+    }
+}
+
+/// The client id that tells a consumer from the others.
+fn client_id(i: usize) -> String {
+    format!("c{i}")
+}
+
+/// A cluster with the slice's topics, records and group.
+fn cluster(slice: &Slice, plan: &Plan, sabotage: Sabotage) -> Result<Cluster, String> {
+    let profile = plan.profile;
+    let interval_ms = slice.coordinator.assignment_interval_ms;
+    let cluster = Cluster::builder()
+        .nodes(u32::from(NODES))
+        .start_time_ms(0)
+        .manual_timers()
+        .set("group.consumer.session.timeout.ms", profile.session_timeout_ms.to_string())
+        .set("group.consumer.heartbeat.interval.ms", profile.heartbeat_interval_ms.to_string())
+        .set("group.consumer.assignment.interval.ms", interval_ms.to_string())
+        .build()
+        .map_err(|error| error.to_string())?;
+    let failed = |error: ErrorCode| error.name().to_owned();
+    cluster.seed_mutant(sabotage.coordinator);
+    cluster.withhold_records(true);
+    for node in 1..=NODES {
+        cluster.set_endpoint(NodeId(node.into()), "b", node);
+    }
+    for (id, topic) in &slice.topics {
+        let number = id.0[12..].try_into().map_or(0, u32::from_be_bytes);
+        cluster.number_topics_from(number);
+        let name = topic.name.as_str();
+        cluster.create_topic(name, topic.partitions).map_err(failed)?;
+        for partition in 0..topic.partitions {
+            cluster.move_leader(name, partition, NodeId(NODES.into())).map_err(failed)?;
+        }
+        for _ in 0..slice.records {
+            cluster.append(name, topic.partitions - 1, None, Some(b"r")).map_err(failed)?;
+        }
+    }
+    cluster.move_coordinator(GROUP, NodeId(1)).map_err(failed)?;
+    let names = (0..slice.members as u64)
+        .flat_map(|i| (0..IDS_MAX).map(move |n| Uuid::from_u64_pair(i, n).to_string()));
+    let names: Vec<String> = names.collect();
+    cluster.number_members(GROUP, names.iter().map(String::as_str));
+    Ok(cluster)
+}
