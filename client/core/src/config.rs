@@ -54,6 +54,10 @@ pub struct Config {
     pub wall_clock_start_ms: u64,
     /// Seeds the jitter of backoffs.
     pub jitter_seed: u64,
+    /// The group's seeded fault, for replays that must find it.
+    #[cfg(feature = "mutants")]
+    #[doc(hidden)]
+    pub mutant: Option<crate::group::Mutant>,
 }
 
 impl Config {
@@ -84,6 +88,8 @@ impl Config {
             connection_setup_timeout_ms: 10_000,
             wall_clock_start_ms: 0,
             jitter_seed: 0,
+            #[cfg(feature = "mutants")]
+            mutant: None,
         }
     }
 }

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 /// Everything that traces are replayed on.
-pub(super) const TARGETS: &[Target] = &[Target::Core];
+pub(super) const TARGETS: &[Target] = &[Target::Core, Target::Client];
 
 /// What is replayed, on what.
 #[derive(Debug, clap::Args)]
@@ -24,6 +24,17 @@ pub(super) struct Args {
 enum TargetName {
     /// The shipped shell and its machines, in virtual time.
     Core,
+    /// The shipped tokio client against the test broker, in paused time.
+    Client,
+}
+
+impl TargetName {
+    fn target(self) -> Target {
+        match self {
+            Self::Core => Target::Core,
+            Self::Client => Target::Client,
+        }
+    }
 }
 
 /// What replaying found, as JSON.
@@ -50,7 +61,7 @@ struct Row {
 pub(super) fn run(args: &Args, format: Format) -> Result<Outcome, Failure> {
     let targets: Vec<Target> = match args.targets.as_slice() {
         [] => TARGETS.to_vec(),
-        names => names.iter().map(|TargetName::Core| Target::Core).collect(),
+        names => names.iter().map(|name| name.target()).collect(),
     };
     let bar = bar(0, "replay");
     let report = replay::run(&slices(&args.slices)?, &targets, |progress| {

@@ -171,8 +171,12 @@ fn on_client(slice: &Slice, plan: &Plan, sabotage: Sabotage) -> Result<(), Box<D
     };
     let mut frames = Some(Vec::new());
     match on_client_once(slice, plan, sabotage, &mut frames) {
-        Err(again) if again.step == divergence.step => divergence.frames = frames.unwrap_or_default(),
-        _ => divergence.frames = vec!["it does not diverge so when it is replayed again".to_owned()],
+        Err(again) if again.step == divergence.step => {
+            divergence.frames = frames.unwrap_or_default();
+        }
+        _ => {
+            divergence.frames = vec!["it does not diverge so when it is replayed again".to_owned()];
+        }
     }
     Err(divergence)
 }
@@ -190,8 +194,8 @@ fn on_client_once(
     };
     let mut at = 0;
     let replayed = catch_unwind(AssertUnwindSafe(|| {
-        let mut client = Client::new(slice, plan, sabotage, frames.is_some())
-            .map_err(|why| diverged(0, why))?;
+        let mut client =
+            Client::new(slice, plan, sabotage, frames.is_some()).map_err(|why| diverged(0, why))?;
         let compared = compare(plan, |action, step| {
             at = step;
             client.step(action, plan, step).map_err(str::to_owned)

@@ -11,8 +11,8 @@ use evenkeel_core::group::{Callback, CommitError, Group, Output};
 use evenkeel_model::bounds::Slice;
 use evenkeel_model::system::{Action, Asked, Brain, Call, Node, Reply, State};
 use evenkeel_spec::words::{
-    Epoch, ErrorCode, Heartbeat, HeartbeatAnswer, HeartbeatEpoch, MemberId, NodeId, Offset, OffsetCommit, Owner,
-    Partitions, TopicIdPartition,
+    Epoch, ErrorCode, Heartbeat, HeartbeatAnswer, HeartbeatEpoch, MemberId, NodeId, Offset,
+    OffsetCommit, Owner, Partitions, TopicIdPartition,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -133,6 +133,9 @@ impl<C: Chunk> Shell<C> {
             auto_commit: config.auto_commit,
             rebalance_timeout_ms: config.max_poll_interval_ms,
             assignor: config.assignor.clone(),
+            #[cfg(feature = "mutants")]
+            mutant: config.mutant,
+            #[cfg(not(feature = "mutants"))]
             mutant: None,
         });
         Self {
@@ -303,7 +306,7 @@ impl<C: Chunk> Shell<C> {
                 }
             }
             Alarm::Contact => {
-                self.tell(PollFault::NoBroker(self.peers.causes()));
+                self.tell_no_broker();
                 self.arm(Alarm::Contact, self.config.default_api_timeout_ms);
             }
         }
@@ -334,6 +337,15 @@ impl<C: Chunk> Shell<C> {
 
     fn arm(&mut self, alarm: Alarm, ms: u64) {
         self.timers.arm(alarm, self.now, ms);
+    }
+
+    /// A broker that lacks an API was reached, and that was told when it said so.
+    fn tell_no_broker(&mut self) {
+        let causes = self.peers.causes();
+        let reached = |(_, cause): &(_, Cause)| matches!(cause, Cause::Unsupported(_));
+        if causes.is_empty() || !causes.iter().all(reached) {
+            self.tell(PollFault::NoBroker(causes));
+        }
     }
 
     /// Keeps news for the next poll, each once.

@@ -130,7 +130,9 @@ impl Links {
         let mut came = Vec::new();
         while let Some(happened) = self.network.next() {
             match happened {
-                Happened::Connected(id, consumer, port, far) => self.connect(id, consumer, port, far),
+                Happened::Connected(id, consumer, port, far) => {
+                    self.connect(id, consumer, port, far);
+                }
                 Happened::Closed(id) => {
                     if let Some(link) = self.links.get_mut(&id).filter(|link| !link.is_over) {
                         link.is_over = true;

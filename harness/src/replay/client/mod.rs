@@ -7,6 +7,7 @@
 //! `quiet`.
 
 mod application;
+mod broker;
 mod links;
 mod member;
 mod quiet;
@@ -17,32 +18,24 @@ use super::path::Plan;
 use super::schedule::STEP_MS;
 use super::view::{ConsumerView, Got, GroupView, News, Sent, View};
 use application::Order;
+use broker::{Hooks, cluster};
 use bytes::Bytes;
-use evenkeel_broker::{
-    After, Answer, AnswerWords, Before, Cluster, Interceptor, Request, RequestWords, Timer,
-};
+use evenkeel_broker::{Cluster, Timer};
 use evenkeel_model::bounds::Slice;
 use evenkeel_model::system::{Action, Refusal};
-use evenkeel_spec::words::{ErrorCode, HeartbeatEpoch, NodeId, TopicIdPartition};
+use evenkeel_spec::words::{HeartbeatEpoch, NodeId, TopicIdPartition};
 use links::{Came, Habits, Links, Why, model_node};
 use member::{FETCH_WAIT_MS, Member};
 use quiet::Quiet;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use stream::{LinkId, Network};
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
-use uuid::Uuid;
 
 /// The group's id.
 const GROUP: &str = "g";
-
-/// Member ids of one consumer that have a number: as many as the model has.
-const IDS_MAX: u64 = 16;
-
-/// Nodes: two coordinators and one that leads every partition, so that fetches stay apart.
-const NODES: u16 = 3;
 
 /// How many parked fetches may be for nothing before a record is returned: one of them is outdated.
 const FETCHES_MAX: usize = 3;
@@ -74,46 +67,6 @@ struct Late {
     heartbeat: Option<(LinkId, Bytes)>,
 }
 
-/// What the trace does inside of the broker.
-#[derive(Debug, Default)]
-struct Hooks(Mutex<Hooked>);
-
-#[derive(Debug, Default)]
-struct Hooked {
-    /// How the next heartbeat is answered instead of being processed.
-    refusal: Option<ErrorCode>,
-    /// What the group's requests were answered.
-    answered: Vec<Got>,
-}
-
-impl Hooks {
-    fn with<R>(&self, act: impl FnOnce(&mut Hooked) -> R) -> R {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// The broker's way to the hooks.
-struct Tap(Arc<Hooks>);
-
-impl Interceptor for Tap {
-    fn on_request(&self, request: &Request) -> Before {
-        if !matches!(request.words, Some(RequestWords::Heartbeat(..))) {
-            return Before::Process;
-        }
-        self.0.with(|hooked| hooked.refusal.take()).map_or(Before::Process, Before::Forge)
-    }
-
-    fn on_answer(&self, _: &Request, answer: &Answer) -> After {
-        let got = match &answer.words {
-            Some(AnswerWords::Heartbeat(answer)) => Some(Got::heartbeat(answer)),
-            Some(AnswerWords::OffsetCommit(answer)) => Some(Got::Commit(answer.clone())),
-            _ => None,
-        };
-        self.0.with(|hooked| hooked.answered.extend(got));
-        After::Answer
-    }
-}
-
 impl<'a> Client<'a> {
     /// Starts the broker and the consumers. `tapes`: frames are kept to be shown.
     ///
@@ -129,7 +82,7 @@ impl<'a> Client<'a> {
         let entered = runtime.enter();
         let cluster = cluster(slice, plan, sabotage)?;
         let hooks = Arc::new(Hooks::default());
-        cluster.intercept(Tap(Arc::clone(&hooks)));
+        hooks.hook(&cluster);
         let network = Network::default();
         let mut members = Vec::with_capacity(slice.members);
         for i in 0..slice.members {
@@ -209,12 +162,7 @@ impl World<'_> {
         Ok(self.view())
     }
 
-    async fn act(
-        &mut self,
-        action: Action,
-        plan: &Plan,
-        step: usize,
-    ) -> Result<(), &'static str> {
+    async fn act(&mut self, action: Action, plan: &Plan, step: usize) -> Result<(), &'static str> {
         let i = action.consumer();
         match action {
             Action::Arrive(_) => self.arrive(i, None).await,
@@ -505,43 +453,4 @@ impl World<'_> {
 /// The client id that tells a consumer from the others.
 fn client_id(i: usize) -> String {
     format!("c{i}")
-}
-
-/// A cluster with the slice's topics, records and group.
-fn cluster(slice: &Slice, plan: &Plan, sabotage: Sabotage) -> Result<Cluster, String> {
-    let profile = plan.profile;
-    let interval_ms = slice.coordinator.assignment_interval_ms;
-    let cluster = Cluster::builder()
-        .nodes(u32::from(NODES))
-        .start_time_ms(0)
-        .manual_timers()
-        .set("group.consumer.session.timeout.ms", profile.session_timeout_ms.to_string())
-        .set("group.consumer.heartbeat.interval.ms", profile.heartbeat_interval_ms.to_string())
-        .set("group.consumer.assignment.interval.ms", interval_ms.to_string())
-        .build()
-        .map_err(|error| error.to_string())?;
-    let failed = |error: ErrorCode| error.name().to_owned();
-    cluster.seed_mutant(sabotage.coordinator);
-    cluster.withhold_records(true);
-    for node in 1..=NODES {
-        cluster.set_endpoint(NodeId(node.into()), "b", node);
-    }
-    for (id, topic) in &slice.topics {
-        let number = id.0[12..].try_into().map_or(0, u32::from_be_bytes);
-        cluster.number_topics_from(number);
-        let name = topic.name.as_str();
-        cluster.create_topic(name, topic.partitions).map_err(failed)?;
-        for partition in 0..topic.partitions {
-            cluster.move_leader(name, partition, NodeId(NODES.into())).map_err(failed)?;
-        }
-        for _ in 0..slice.records {
-            cluster.append(name, topic.partitions - 1, None, Some(b"r")).map_err(failed)?;
-        }
-    }
-    cluster.move_coordinator(GROUP, NodeId(1)).map_err(failed)?;
-    let names = (0..slice.members as u64)
-        .flat_map(|i| (0..IDS_MAX).map(move |n| Uuid::from_u64_pair(i, n).to_string()));
-    let names: Vec<String> = names.collect();
-    cluster.number_members(GROUP, names.iter().map(String::as_str));
-    Ok(cluster)
 }

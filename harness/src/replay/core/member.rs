@@ -2,7 +2,7 @@
 
 use super::answer::NODES;
 use super::link::{Held, Link, Records, Wait, next_answerable};
-use super::{Broker, WrongDriver};
+use super::{Broker, Sabotage, WrongDriver};
 use crate::replay::schedule::{
     NEVER_MS, api_timeout_ms, auto_commit_interval_ms, poll_interval_ms,
 };
@@ -84,13 +84,15 @@ impl<'a> Member<'a> {
         profile: &Profile,
         i: usize,
         resolved: usize,
-        wrong: Option<WrongDriver>,
+        sabotage: Sabotage,
     ) -> Self {
+        let mut config = config(slice, profile, i);
+        config.mutant = sabotage.machines;
         Self {
             i,
             slice,
-            wrong,
-            shell: Shell::new(config(slice, profile, i)),
+            wrong: sabotage.client,
+            shell: Shell::new(config),
             now: 0,
             wait: None,
             links: BTreeMap::new(),

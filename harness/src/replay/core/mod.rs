@@ -27,8 +27,10 @@ use std::sync::Arc;
 pub struct Sabotage {
     /// A fault of the coordinator.
     pub coordinator: Option<evenkeel_coordinator::Mutant>,
-    /// A fault of the driver of the client's shell.
+    /// A fault of the driver of the client's shell, or of the application.
     pub client: Option<WrongDriver>,
+    /// A fault of the client's machines, on targets that can seed it: the core.
+    pub machines: Option<evenkeel_core::group::Mutant>,
 }
 
 /// A driver of the shell that does not do its part.
@@ -80,7 +82,7 @@ impl<'a> World<'a> {
         let member = |i| {
             let all = slice.topics.len();
             let resolved = if slice.detail.resolve { plan.resolved_early[i] } else { all };
-            Some(Member::new(slice, profile, i, resolved, sabotage.client))
+            Some(Member::new(slice, profile, i, resolved, sabotage))
         };
         Self {
             broker: Broker {
