@@ -11,5 +11,6 @@ pub mod member;
 pub mod process;
 pub mod setup;
 pub mod tags;
+pub mod validated;
 pub mod wire;
 pub mod workspace;

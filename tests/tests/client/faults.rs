@@ -7,6 +7,7 @@ use evenkeel::{
     PollError, Stream,
 };
 use evenkeel_broker::{Before, Cluster, Request};
+use evenkeel_tests::validated::Validated;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -162,6 +163,7 @@ fn assert_measured(seen: &TenMinutes, what: &str) {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_is_no_broker_is_named_with_the_cause_and_tried_at_a_measured_pace() {
+    let _runs = Validated::begin();
     const HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n";
     const TLS_ALERT: &[u8] = &[21, 3, 3, 0, 2, 2, 50];
     for (peer, hint) in [
@@ -188,6 +190,7 @@ async fn whoever_is_no_broker_is_named_with_the_cause_and_tried_at_a_measured_pa
 
 #[tokio::test(start_paused = true)]
 async fn a_broker_without_consumer_groups_is_named_with_what_it_lacks() {
+    let _runs = Validated::begin();
     let seen = ten_minutes_at(Peer::WithoutConsumerGroups).await;
     assert_measured(&seen, "a broker without ConsumerGroupHeartbeat");
     assert!(matches!(seen.errors[0], PollError::Unsupported { .. }), "{:?}", seen.errors[0]);
@@ -214,6 +217,7 @@ async fn ten_minutes_refused(keys: &'static [i16], error: ErrorCode) -> (TenMinu
 
 #[tokio::test(start_paused = true)]
 async fn a_group_that_may_not_be_joined_is_told_with_what_to_grant_and_not_asked_for_in_a_loop() {
+    let _runs = Validated::begin();
     for (keys, error, advice) in [
         // Apache Kafka refuses the lookup already (KafkaApis.handleFindCoordinatorRequest).
         (&[10_i16][..], ErrorCode::GroupAuthorizationFailed, "grant the principal READ"),
@@ -241,6 +245,7 @@ async fn a_group_that_may_not_be_joined_is_told_with_what_to_grant_and_not_asked
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_commit_says_what_to_do() {
+    let _runs = Validated::begin();
     for (error, advice) in [
         (ErrorCode::UnknownMemberId, "poll, and it joins again"),
         (ErrorCode::GroupAuthorizationFailed, "grant the principal READ on the group"),
@@ -264,6 +269,7 @@ async fn a_refused_commit_says_what_to_do() {
 
 #[test]
 fn a_configuration_out_of_bounds_is_refused_with_the_key_and_what_is_allowed() {
+    let _runs = Validated::begin();
     let refused = |key: &str, value: &str| {
         let builder = Consumer::builder().bootstrap_servers("localhost:9092").group_id("g");
         let error = builder.property(key, value).build().expect_err("it is refused");

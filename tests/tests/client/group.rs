@@ -7,6 +7,7 @@ use evenkeel::{
     RebalanceListener, Records, Seek, TopicPartition,
 };
 use evenkeel_broker::Cluster;
+use evenkeel_tests::validated::Validated;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -21,6 +22,7 @@ fn cluster(nodes: u32, partitions: u32) -> Cluster {
 
 #[tokio::test(start_paused = true)]
 async fn one_member_reads_everything_once_and_close_commits_it() {
+    let _runs = Validated::begin();
     let cluster = cluster(3, 6);
     append_numbered(&cluster, "t", 6, 500);
     let mut consumer = member(&cluster, "g", 1).build().expect("valid");
@@ -42,6 +44,7 @@ async fn one_member_reads_everything_once_and_close_commits_it() {
 
 #[tokio::test(start_paused = true)]
 async fn records_come_with_all_their_fields() {
+    let _runs = Validated::begin();
     let cluster = cluster(1, 1);
     cluster.append("t", 0, Some(b"key"), Some(b"value")).expect("it exists");
     cluster.append("t", 0, None, None).expect("it exists");
@@ -62,6 +65,7 @@ async fn records_come_with_all_their_fields() {
 
 #[tokio::test(start_paused = true)]
 async fn commit_covers_what_was_returned_and_a_successor_goes_on_there() {
+    let _runs = Validated::begin();
     let cluster = cluster(1, 1);
     append_numbered(&cluster, "t", 1, 30);
     let builder = member(&cluster, "g", 1).enable_auto_commit(false).max_poll_records(10);
@@ -87,6 +91,7 @@ async fn commit_covers_what_was_returned_and_a_successor_goes_on_there() {
 
 #[tokio::test(start_paused = true)]
 async fn a_committer_commits_from_another_task_and_outlives_the_consumer() {
+    let _runs = Validated::begin();
     let cluster = cluster(1, 1);
     append_numbered(&cluster, "t", 1, 5);
     let mut consumer = member(&cluster, "g", 1).enable_auto_commit(false).build().expect("valid");
@@ -116,6 +121,7 @@ async fn read_both(a: &mut Consumer, b: &mut Consumer, got: &mut Read, count: us
 
 #[tokio::test(start_paused = true)]
 async fn two_members_share_the_partitions_and_lose_and_repeat_nothing() {
+    let _runs = Validated::begin();
     let cluster = cluster(3, 6);
     append_numbered(&cluster, "t", 6, 100);
     let mut first = member(&cluster, "g", 1).build().expect("valid");
@@ -205,6 +211,7 @@ impl RebalanceListener for Diary {
 
 #[tokio::test(start_paused = true)]
 async fn a_listener_is_told_of_assignment_and_of_the_revocation_at_the_end() {
+    let _runs = Validated::begin();
     let cluster = cluster(1, 2);
     append_numbered(&cluster, "t", 2, 10);
     let diary = Diary::default();
@@ -222,6 +229,7 @@ async fn a_listener_is_told_of_assignment_and_of_the_revocation_at_the_end() {
 
 #[tokio::test(start_paused = true)]
 async fn a_callback_of_ten_seconds_keeps_a_membership_of_three() {
+    let _runs = Validated::begin();
     let cluster = Cluster::builder()
         .topic("t", 1)
         .set("group.consumer.session.timeout.ms", "3000")
@@ -241,6 +249,7 @@ async fn a_callback_of_ten_seconds_keeps_a_membership_of_three() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dropped_poll_leaves_the_callback_to_the_next_one() {
+    let _runs = Validated::begin();
     let cluster = cluster(1, 1);
     append_numbered(&cluster, "t", 1, 10);
     let diary = Diary { slow: 5 * SECOND, ..Diary::default() };
@@ -260,6 +269,7 @@ async fn a_dropped_poll_leaves_the_callback_to_the_next_one() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_or_panicked_assignment_is_told_and_run_again_before_records() {
+    let _runs = Validated::begin();
     for failure in ["out of order", "panic"] {
         let cluster = cluster(1, 1);
         append_numbered(&cluster, "t", 1, 10);
@@ -290,6 +300,7 @@ async fn a_failed_or_panicked_assignment_is_told_and_run_again_before_records() 
 
 #[tokio::test(start_paused = true)]
 async fn close_drops_a_callback_that_does_not_end_and_says_so() {
+    let _runs = Validated::begin();
     let cluster = cluster(1, 1);
     let diary = Diary { slow: 3_600 * SECOND, ..Diary::default() };
     let mut consumer = member(&cluster, "g", 1).build().expect("valid");
@@ -332,6 +343,7 @@ async fn poll_at_most(consumer: &mut Consumer, mut times: u64) -> Option<Records
 
 #[tokio::test(start_paused = true)]
 async fn polls_dropped_at_random_awaits_lose_and_repeat_nothing() {
+    let _runs = Validated::begin();
     let seed = 848;
     let mut random = Random(seed);
     let cluster = cluster(3, 6);
@@ -357,6 +369,7 @@ async fn polls_dropped_at_random_awaits_lose_and_repeat_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn commit_does_not_cover_a_delivery_that_no_poll_returned() {
+    let _runs = Validated::begin();
     let cluster = cluster(1, 1);
     append_numbered(&cluster, "t", 1, 40);
     let builder = member(&cluster, "g", 1).max_poll_records(10).enable_auto_commit(false);
@@ -374,6 +387,7 @@ async fn commit_does_not_cover_a_delivery_that_no_poll_returned() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_yields_every_record_and_close_commits_what_it_yielded() {
+    let _runs = Validated::begin();
     let cluster = cluster(1, 1);
     append_numbered(&cluster, "t", 1, 100);
     let builder = member(&cluster, "g", 1).max_poll_records(10);
@@ -397,6 +411,7 @@ async fn a_stream_yields_every_record_and_close_commits_what_it_yielded() {
 
 #[tokio::test(start_paused = true)]
 async fn seek_moves_the_position_and_pause_withholds() {
+    let _runs = Validated::begin();
     let cluster = cluster(1, 2);
     append_numbered(&cluster, "t", 2, 20);
     let mut consumer = member(&cluster, "g", 1).build().expect("valid");
@@ -424,6 +439,7 @@ async fn seek_moves_the_position_and_pause_withholds() {
 
 #[tokio::test(start_paused = true)]
 async fn unsubscribe_leaves_and_the_consumer_may_subscribe_again() {
+    let _runs = Validated::begin();
     let cluster = cluster(1, 1);
     append_numbered(&cluster, "t", 1, 10);
     let diary = Diary::default();
@@ -445,6 +461,7 @@ async fn unsubscribe_leaves_and_the_consumer_may_subscribe_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_consumer_dropped_without_close_leaves_in_the_background() {
+    let _runs = Validated::begin();
     let cluster = cluster(1, 1);
     append_numbered(&cluster, "t", 1, 10);
     let mut consumer = member(&cluster, "g", 1).build().expect("valid");
@@ -459,6 +476,7 @@ async fn a_consumer_dropped_without_close_leaves_in_the_background() {
 
 #[tokio::test(start_paused = true)]
 async fn a_topic_that_does_not_exist_yet_is_consumed_once_it_does() {
+    let _runs = Validated::begin();
     let cluster = cluster(1, 1);
     append_numbered(&cluster, "t", 1, 10);
     let builder = member(&cluster, "g", 1).property("metadata.max.age.ms", "10000");

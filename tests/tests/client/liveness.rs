@@ -7,6 +7,7 @@ use evenkeel::{
 };
 use evenkeel_broker::{After, Answer, AnswerWords, Cluster, Interceptor, Request, RequestWords};
 use evenkeel_spec::words::HeartbeatEpoch;
+use evenkeel_tests::validated::Validated;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -94,6 +95,7 @@ impl RebalanceListener for Slow {
 
 #[tokio::test(start_paused = true)]
 async fn a_listener_that_takes_ten_seconds_keeps_a_session_of_three_and_heartbeats() {
+    let _runs = Validated::begin();
     let cluster = impatient().topic("t", 2).build().expect("a cluster");
     let witness = Witness::default();
     cluster.intercept(witness.clone());
@@ -128,6 +130,7 @@ async fn a_listener_that_takes_ten_seconds_keeps_a_session_of_three_and_heartbea
 
 #[tokio::test(start_paused = true)]
 async fn pauses_of_300_ms_between_polls_fence_nobody() {
+    let _runs = Validated::begin();
     let cluster = impatient().nodes(3).topic("t", 6).build().expect("a cluster");
     let witness = Witness::default();
     cluster.intercept(witness.clone());
@@ -171,6 +174,7 @@ impl RebalanceListener for Hasty {}
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_member_wakes_at_most_twice_a_heartbeat_beside_its_fetches() {
+    let _runs = Validated::begin();
     for nodes in [1, 3] {
         idle(nodes).await;
     }
@@ -208,6 +212,7 @@ async fn idle(nodes: u32) {
 /// Real time: what is tested is a thread that does not run.
 #[test]
 fn an_application_that_blocks_its_only_thread_for_ten_seconds_keeps_a_session_of_three() {
+    let _runs = Validated::begin();
     let brokers = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()

@@ -7,6 +7,7 @@ use evenkeel::{
 };
 use evenkeel_broker::Cluster;
 use evenkeel_spec::words::NodeId;
+use evenkeel_tests::validated::Validated;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::runtime::Handle;
@@ -54,6 +55,7 @@ async fn first_error(connector: impl Connector) -> PollError {
 
 #[tokio::test(start_paused = true)]
 async fn peers_that_are_no_brokers_are_named_with_what_to_do() {
+    let _runs = Validated::begin();
     for (says, hint) in [
         (None, "no answer within request.timeout.ms; is this a Kafka listener?"),
         (Some(&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..]), "HTTP: is this a Kafka listener?"),
@@ -68,6 +70,7 @@ async fn peers_that_are_no_brokers_are_named_with_what_to_do() {
 
 #[tokio::test(start_paused = true)]
 async fn with_no_broker_poll_fails_typed_and_goes_on_trying() {
+    let _runs = Validated::begin();
     let cluster = Cluster::builder().topic("t", 1).build().expect("a cluster");
     append_numbered(&cluster, "t", 1, 3);
     cluster.kill_node(NodeId(1)).await;
@@ -89,6 +92,7 @@ async fn with_no_broker_poll_fails_typed_and_goes_on_trying() {
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_later_on_is_no_error_and_loses_nothing() {
+    let _runs = Validated::begin();
     let cluster = Cluster::builder().nodes(3).topic("t", 3).build().expect("a cluster");
     append_numbered(&cluster, "t", 3, 100);
     let mut consumer = member(&cluster, "g", 1).build().expect("valid");
@@ -111,6 +115,7 @@ async fn an_outage_later_on_is_no_error_and_loses_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn illegal_topics_and_closed_consumers_are_refused_typed() {
+    let _runs = Validated::begin();
     let cluster = Cluster::builder().topic("t", 1).build().expect("a cluster");
     let mut consumer = member(&cluster, "g", 1).build().expect("valid");
     let refused = consumer.subscribe(["a topic"]).await;
@@ -120,6 +125,7 @@ async fn illegal_topics_and_closed_consumers_are_refused_typed() {
 
 #[test]
 fn over_tcp_it_reads_from_a_thread_of_its_own_and_is_built_outside_of_a_runtime() {
+    let _runs = Validated::begin();
     let brokers = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()

@@ -5,6 +5,7 @@ use evenkeel::{
     Stream, TopicPartition,
 };
 use evenkeel_broker::{Cluster, WeakCluster};
+use evenkeel_tests::validated::recorded;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -34,13 +35,14 @@ impl Connector for InMemory {
 
 /// A consumer of `group` in the runtime of the test.
 pub(crate) fn member(cluster: &Cluster, group: &str, seed: u64) -> ConsumerBuilder {
-    Consumer::builder()
+    let builder = Consumer::builder()
         .bootstrap_servers(cluster.bootstrap_servers())
         .group_id(group)
         .property("auto.offset.reset", "earliest")
         .connector(InMemory(cluster.downgrade()))
         .spawn_on(Handle::current())
-        .seed(seed)
+        .seed(seed);
+    recorded(builder)
 }
 
 /// Appends `count` numbered records to each partition of a topic.

@@ -1,0 +1,361 @@
+//! One explanation of a run: the shipped machines as they may be by now, and what they must be seen
+//! to do next.
+//!
+//! Carries out what the group orders as the timed shell does: the same requests queue for the same
+//! connections, the same news wait for the same polls. Decides nothing about the group.
+
+use super::run::{Answer, Header};
+use super::wire::Wire;
+use evenkeel_core::Incarnation;
+use evenkeel_core::commit::Offsets;
+use evenkeel_core::group::{
+    Callback, CommitError, CommitId, Fault, Group, GroupConfig, LostReason, Output,
+};
+use evenkeel_spec::words::{
+    Assignor, Heartbeat, NodeId, OffsetCommit, Owner, Partitions, Step, Timer,
+};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// One explanation.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) struct Member {
+    pub(super) group: Group,
+    pub(super) timers: BTreeSet<Timer>,
+    /// What the group orders and was not carried out yet: empty between events.
+    orders: VecDeque<Output>,
+    /// A lookup that waits for somebody to be asked.
+    pub(super) lookup: Option<Incarnation>,
+    /// Requests of the group that wait for their connection, oldest first.
+    pub(super) queue: VecDeque<(NodeId, Incarnation, Asked)>,
+    /// Requests that were seen on the wire.
+    pub(super) flights: BTreeMap<u32, Incarnation>,
+    /// What must be seen before anything else happens.
+    pub(super) due: VecDeque<Due>,
+    /// The callback that the application is in: the recorder's number, and ours.
+    pub(super) callback: Option<(u32, Incarnation)>,
+    /// The application's, as far as the group's orders were carried out.
+    pub(super) owned: Partitions,
+    /// Records of these may be returned.
+    pub(super) open: Partitions,
+    shown_owner: Option<Owner>,
+    assignment_changed: bool,
+    /// Commits and unsubscribes that are to be answered.
+    pub(super) calls: BTreeMap<u64, Waiting>,
+    pub(super) delivered: u64,
+    pub(super) taken: u64,
+    pub(super) returned: Offsets,
+    pub(super) untaken: Offsets,
+    /// What the group has to tell in a poll to come.
+    pub(super) faults: Vec<Fault>,
+    pub(super) end: End,
+    left: Option<bool>,
+    /// The names of member ids on the wire.
+    names: BTreeMap<u32, usize>,
+}
+
+/// What a call waits for.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) enum Waiting {
+    Commit,
+    Unsubscribe,
+}
+
+/// A request of the group.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) enum Asked {
+    Heartbeat(Heartbeat),
+    Commit(OffsetCommit),
+}
+
+/// How far the end is.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) enum End {
+    Not,
+    Closing {
+        orphaned: bool,
+    },
+    /// What is due is the last.
+    Closed,
+}
+
+/// Something that must be seen.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) enum Due {
+    Send(NodeId, Incarnation, Asked),
+    Assignment(Partitions, Option<Owner>),
+    Callback(Incarnation, Callback),
+    Answer(u64, Answer, Option<i16>),
+    Lost(LostReason, Partitions),
+    Withdrawn(Partitions),
+    Closed { left: bool },
+}
+
+impl Member {
+    /// A consumer that has done nothing yet.
+    pub(super) fn new(header: &Header) -> Self {
+        let assignor = header.assignor.as_deref().map(assignor);
+        Self {
+            group: Group::new(GroupConfig {
+                auto_commit: header.auto_commit,
+                rebalance_timeout_ms: header.rebalance_timeout_ms,
+                assignor,
+                mutant: None,
+            }),
+            timers: BTreeSet::new(),
+            orders: VecDeque::new(),
+            lookup: None,
+            queue: VecDeque::new(),
+            flights: BTreeMap::new(),
+            due: VecDeque::new(),
+            callback: None,
+            owned: Partitions::new(),
+            open: Partitions::new(),
+            shown_owner: None,
+            assignment_changed: false,
+            calls: BTreeMap::new(),
+            delivered: 0,
+            taken: 0,
+            returned: Offsets::new(),
+            untaken: Offsets::new(),
+            faults: Vec::new(),
+            end: End::Not,
+            left: None,
+            names: BTreeMap::new(),
+        }
+    }
+
+    /// Gives the group an input; what it orders waits for [`Member::carry_out`].
+    pub(super) fn tell(&mut self, input: impl FnOnce(&mut Group, &mut Vec<Output>)) {
+        let mut out = Vec::new();
+        input(&mut self.group, &mut out);
+        self.orders.extend(out);
+    }
+
+    /// An armed timer fires.
+    pub(super) fn fire(&mut self, timer: Timer, wire: &Wire) {
+        self.timers.remove(&timer);
+        self.tell(|group, out| group.on_timer(timer, out));
+        self.carry_out(wire);
+    }
+
+    /// Whether something must be seen before anything else may happen.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.due.is_empty() && !self.is_assignment_due()
+    }
+
+    /// Whether the application must be shown what is assigned.
+    pub(super) fn is_assignment_due(&self) -> bool {
+        self.end != End::Closed
+            && (self.assignment_changed || self.shown_owner != self.group.owner())
+    }
+
+    /// What the application must be shown, and is now.
+    pub(super) fn show_assignment(&mut self) -> (Partitions, Option<Owner>) {
+        self.assignment_changed = false;
+        self.shown_owner = self.group.owner();
+        (self.owned.clone(), self.shown_owner)
+    }
+
+    /// The application has taken so much; whether that is all.
+    pub(super) fn take(&mut self, taken: u64) -> bool {
+        self.taken = self.taken.max(taken);
+        let seen = self.taken == self.delivered;
+        if seen {
+            self.returned.append(&mut self.untaken);
+        }
+        seen
+    }
+
+    /// No delivery that was not taken returns records of these any more.
+    pub(super) fn withdraw(&mut self, partitions: &Partitions) {
+        if self.taken < self.delivered {
+            self.due.push_back(Due::Withdrawn(partitions.clone()));
+        }
+    }
+
+    /// The open callback counts as returned: nobody runs it.
+    pub(super) fn end_callback(&mut self) {
+        if let Some((incarnation, _)) = self.group.open_callback() {
+            self.callback = None;
+            self.tell(|group, out| group.on_callback_done(incarnation, true, out));
+        }
+    }
+
+    /// Whether this member id has this name, which is never another's.
+    pub(super) fn has_name(&mut self, member: u32, name: usize) -> bool {
+        if let Some(known) = self.names.get(&member) {
+            return *known == name;
+        }
+        let is_new = self.names.values().all(|other| *other != name);
+        if is_new {
+            self.names.insert(member, name);
+        }
+        is_new
+    }
+
+    /// Carries out what the group orders, and what it orders because of it.
+    pub(super) fn carry_out(&mut self, wire: &Wire) {
+        while let Some(order) = self.orders.pop_front() {
+            self.on_order(order, wire);
+        }
+        if let Some(left) = self.left.take() {
+            self.due.extend(
+                std::mem::take(&mut self.calls)
+                    .into_keys()
+                    .map(|call| Due::Answer(call, Answer::Closed, None)),
+            );
+            self.due.push_back(Due::Closed { left });
+            self.end = End::Closed;
+        }
+    }
+
+    fn on_order(&mut self, order: Output, wire: &Wire) {
+        match order {
+            Output::FindCoordinator { incarnation } => self.lookup = Some(incarnation),
+            Output::Heartbeat { incarnation, to, request } => {
+                self.send(to, incarnation, Asked::Heartbeat(request), wire);
+            }
+            Output::OffsetCommit { incarnation, to, request } => {
+                self.send(to, incarnation, Asked::Commit(request), wire);
+            }
+            Output::Arm(timer, _) => {
+                self.timers.insert(timer);
+            }
+            Output::Disarm(timer) => {
+                self.timers.remove(&timer);
+            }
+            Output::Call { incarnation, callback } => self.call(incarnation, callback),
+            Output::Own(partitions) => {
+                self.owned.extend(partitions);
+                self.assignment_changed = true;
+            }
+            Output::Fetch(partitions) => self.open.extend(partitions),
+            Output::Withhold(partitions) => self.open.retain(|p| !partitions.contains(p)),
+            Output::Release(partitions) => self.release(&partitions),
+            Output::Lost(reason, partitions) => self.due.push_back(Due::Lost(reason, partitions)),
+            Output::CommitDone { id, result } => self.answer_commit(id, result),
+            Output::Left { clean } => self.on_left(clean),
+            Output::Fault(fault) => {
+                if !self.faults.contains(&fault) {
+                    self.faults.push(fault);
+                }
+            }
+            Output::HeartbeatInterval(_) | Output::ResolveTopics(_) => {}
+        }
+    }
+
+    /// At once where there is a connection, never where nobody knows the broker.
+    fn send(&mut self, to: NodeId, incarnation: Incarnation, asked: Asked, wire: &Wire) {
+        if !wire.is_known(to) {
+            return self.tell(|group, out| group.on_lost(incarnation, out));
+        }
+        if wire.link(to).is_some_and(|link| link.ready && !link.throttled) {
+            self.due.push_back(Due::Send(to, incarnation, asked));
+        } else {
+            self.queue.push_back((to, incarnation, asked));
+        }
+    }
+
+    /// The connection to this coordinator takes what waits for it.
+    pub(super) fn flush(&mut self, to: NodeId) {
+        let (flushed, kept) = std::mem::take(&mut self.queue).into_iter().partition(|q| q.0 == to);
+        self.queue = kept;
+        let flushed: VecDeque<_> = flushed;
+        self.due.extend(flushed.into_iter().map(|(to, id, asked)| Due::Send(to, id, asked)));
+    }
+
+    fn call(&mut self, incarnation: Incarnation, callback: Callback) {
+        if self.end == (End::Closing { orphaned: true }) {
+            return self.tell(|group, out| group.on_callback_done(incarnation, true, out));
+        }
+        if self.is_assignment_due() {
+            let (partitions, owner) = self.show_assignment();
+            self.due.push_back(Due::Assignment(partitions, owner));
+        }
+        self.due.push_back(Due::Callback(incarnation, callback));
+    }
+
+    fn release(&mut self, partitions: &Partitions) {
+        self.withdraw(partitions);
+        for partition in partitions {
+            self.owned.remove(partition);
+            self.open.remove(partition);
+            self.returned.remove(partition);
+            self.untaken.remove(partition);
+        }
+        self.assignment_changed = true;
+    }
+
+    fn answer_commit(&mut self, id: CommitId, result: Result<(), CommitError>) {
+        let call = u64::from(id.0);
+        if self.calls.get(&call) != Some(&Waiting::Commit) {
+            return;
+        }
+        self.calls.remove(&call);
+        let (answer, error) = match result {
+            Ok(()) => (Answer::Done, None),
+            Err(CommitError::NotAMember) => (Answer::NotAMember, None),
+            Err(CommitError::NotOwned) => (Answer::NotOwned, None),
+            Err(CommitError::OwnershipEnded) => (Answer::OwnershipEnded, None),
+            Err(CommitError::Expired) => (Answer::Expired, None),
+            Err(CommitError::Refused(code)) => (Answer::Refused, Some(code.number())),
+        };
+        self.due.push_back(Due::Answer(call, answer, error));
+    }
+
+    fn on_left(&mut self, clean: bool) {
+        if self.end != End::Not {
+            self.left = Some(clean);
+            return;
+        }
+        let answer = if clean { Answer::Left } else { Answer::LeftUnconfirmed };
+        let calls = &mut self.calls;
+        let left: Vec<u64> =
+            calls.iter().filter(|(_, w)| **w == Waiting::Unsubscribe).map(|(c, _)| *c).collect();
+        for call in left {
+            calls.remove(&call);
+            self.due.push_back(Due::Answer(call, answer, None));
+        }
+    }
+
+    /// The same explanation as every other one that differs only by what no one looks at: which
+    /// numbers requests have inside, and how long a backoff takes.
+    pub(super) fn canonical(mut self) -> Self {
+        self.group.visit_steps(&mut |step| *step = Step::FIRST);
+        let mut alive = Vec::new();
+        self.group.visit_incarnations(&mut |incarnation| alive.push(incarnation.0));
+        alive.sort_unstable();
+        alive.dedup();
+        // One that the group has forgotten is like any other such.
+        let rename = |incarnation: &mut Incarnation| {
+            let rank = alive.binary_search(&incarnation.0).ok();
+            incarnation.0 = rank.and_then(|rank| u32::try_from(rank).ok()).unwrap_or(u32::MAX);
+        };
+        self.group.visit_incarnations(&mut |incarnation| rename(incarnation));
+        self.lookup.iter_mut().for_each(rename);
+        self.queue.iter_mut().for_each(|(_, incarnation, _)| rename(incarnation));
+        self.flights.values_mut().for_each(rename);
+        self.callback.iter_mut().for_each(|(_, incarnation)| rename(incarnation));
+        for due in &mut self.due {
+            match due {
+                Due::Send(_, incarnation, _) | Due::Callback(incarnation, _) => rename(incarnation),
+                Due::Assignment(..)
+                | Due::Answer(..)
+                | Due::Lost(..)
+                | Due::Withdrawn(_)
+                | Due::Closed { .. } => {}
+            }
+        }
+        let count = u32::try_from(alive.len()).expect("a group has few requests");
+        self.group.restart_incarnations_after(count);
+        self
+    }
+}
+
+pub(super) fn assignor(name: &str) -> Assignor {
+    match name {
+        "uniform" => Assignor::Uniform,
+        "range" => Assignor::Range,
+        other => Assignor::Other(other.into()),
+    }
+}

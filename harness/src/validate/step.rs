@@ -1,0 +1,558 @@
+//! Whether one explanation takes one event, and what becomes of it.
+//!
+//! An event is either an input, which is fed to the machines once everything that they must be seen
+//! to do has been seen, or something that they must have ordered.
+
+use super::Refused;
+use super::member::{Asked, Due, End, Member, Waiting};
+use super::run::{Answer, Event, Fault, Kind, Method, Part, Reason};
+use super::wire::{About, Wire};
+use evenkeel_core::commit::Offsets;
+use evenkeel_core::disposition::data_path::{Action, data_path};
+use evenkeel_core::group::{self, Callback, CommitId, Group, LostReason};
+use evenkeel_spec::words::{
+    Committed, Epoch, ErrorCode, Heartbeat, HeartbeatAnswer, HeartbeatEpoch, NodeId, Offset,
+    OffsetsCommitted, Owner, Partitions, TopicPartition,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What becomes of an explanation: several where something cannot be seen, none never.
+type Next = Result<Vec<Member>, Refused>;
+
+impl Member {
+    /// The explanations that this one leads to by `event`.
+    pub(super) fn on(&self, event: &Event, about: &About, wire: &Wire) -> Next {
+        let mut next = self.clone();
+        match event {
+            Event::Subscribe { .. }
+            | Event::Unsubscribe { .. }
+            | Event::Poll { .. }
+            | Event::PollEnded
+            | Event::CallbackEnded { .. }
+            | Event::Commit { .. }
+            | Event::Seek { .. }
+            | Event::Close { .. }
+            | Event::Drop
+            | Event::Abandon { .. } => {
+                next.rest()?;
+                return next.on_application(event, about, wire);
+            }
+            Event::Ready { .. }
+            | Event::Ended { .. }
+            | Event::Throttled { .. }
+            | Event::Metadata { .. }
+            | Event::Coordinator { .. }
+            | Event::HeartbeatAnswer { .. }
+            | Event::OffsetCommitAnswer { .. }
+            | Event::OffsetFetchAnswer { .. } => {
+                next.rest()?;
+                return next.on_network(event, about, wire);
+            }
+            Event::Disconnect { closing, .. } => {
+                if *closing {
+                    let is_end = matches!(next.due.front(), Some(Due::Closed { .. }));
+                    return if is_end { Ok(vec![next]) } else { Err("the consumer does not end") };
+                }
+                next.rest()?;
+                return Ok(next.lose(about, wire));
+            }
+            Event::Connect { .. } | Event::OffsetFetch { .. } => {}
+            Event::Lookup { request, .. } => next.on_lookup(*request, wire)?,
+            Event::Heartbeat { .. } | Event::OffsetCommit { .. } => next.on_sent(event, about)?,
+            Event::Records { number, parts, next: offsets } => {
+                next.on_records(*number, parts, offsets, wire)?;
+            }
+            Event::PollFailed { fault, error } => next.on_poll_failed(*fault, *error, wire)?,
+            Event::Answered { call, result: Answer::TimedOut, .. } => {
+                next.rest()?;
+                next.give_up(*call).ok_or("no such commit is open")?;
+                next.carry_out(wire);
+            }
+            Event::Callback { .. }
+            | Event::Withdrawn { .. }
+            | Event::Assignment { .. }
+            | Event::Answered { .. }
+            | Event::Lost { .. }
+            | Event::Closed { .. } => next.on_told(event, about, wire)?,
+        }
+        Ok(vec![next])
+    }
+
+    fn rest(&self) -> Result<(), Refused> {
+        if self.end == End::Closed && self.due.is_empty() {
+            return Err("nothing happens after the end");
+        }
+        if self.is_at_rest() { Ok(()) } else { Err("something else had to follow at once") }
+    }
+
+    fn on_application(mut self, event: &Event, about: &About, wire: &Wire) -> Next {
+        let is_closing = self.end != End::Not;
+        match event {
+            Event::Subscribe { call, .. } | Event::Unsubscribe { call, .. } if is_closing => {
+                self.due.push_back(Due::Answer(*call, Answer::Closed, None));
+            }
+            Event::Poll { .. } | Event::Close { .. } if is_closing => {}
+            Event::Subscribe { call, topics, listens } => {
+                let topics = Arc::new(topics.clone());
+                self.tell(|group, out| group.on_subscribe(topics, *listens, out));
+                self.due.push_back(Due::Answer(*call, Answer::Done, None));
+            }
+            Event::Unsubscribe { call, taken } => {
+                let full = self.refusing(*call);
+                self.calls.insert(*call, Waiting::Unsubscribe);
+                let seen = self.take_of(*taken)?;
+                self.tell(|group, out| group.on_unsubscribe(seen, out));
+                self.carry_out(wire);
+                return Ok(vec![self, full]);
+            }
+            Event::Poll { taken } => {
+                let seen = self.take_of(*taken)?;
+                self.tell(|group, out| group.on_poll(seen, out));
+            }
+            Event::PollEnded => self.tell(Group::on_poll_ended),
+            Event::CallbackEnded { callback, ok } => {
+                let ended = self.callback.take_if(|(number, _)| number == callback);
+                match ended {
+                    Some((_, incarnation)) => {
+                        self.tell(|group, out| group.on_callback_done(incarnation, *ok, out));
+                    }
+                    None if about.is_open_callback => {}
+                    None => return Err("no such callback is open"),
+                }
+            }
+            Event::Commit { call, taken, offsets } => {
+                return self.on_commit(*call, *taken, offsets.as_ref(), wire);
+            }
+            Event::Seek { call, partition, to } => self.on_seek(*call, partition, *to, wire),
+            Event::Close { taken } => {
+                let seen = self.take_of(*taken)?;
+                self.end = End::Closing { orphaned: false };
+                self.tell(|group, out| group.on_close(seen, out));
+            }
+            Event::Drop => self.on_drop(is_closing),
+            Event::Abandon { call } => {
+                self.give_up(*call);
+            }
+            other => unreachable!("{other:?} is none of the application's"),
+        }
+        self.carry_out(wire);
+        Ok(vec![self])
+    }
+
+    fn on_drop(&mut self, is_closing: bool) {
+        self.end = End::Closing { orphaned: true };
+        if !is_closing {
+            let taken = self.taken;
+            self.take(taken);
+            self.tell(|group, out| group.on_close(false, out));
+        }
+        self.end_callback();
+    }
+
+    fn take_of(&mut self, taken: u64) -> Result<bool, Refused> {
+        if taken > self.delivered {
+            return Err("more was taken than delivered");
+        }
+        Ok(self.take(taken))
+    }
+
+    /// The same with the call refused, since too many are open: that cannot be seen.
+    fn refusing(&self, call: u64) -> Self {
+        let mut full = self.clone();
+        full.due.push_back(Due::Answer(call, Answer::QueueFull, None));
+        full
+    }
+
+    fn on_commit(
+        mut self,
+        call: u64,
+        taken: u64,
+        offsets: Option<&BTreeMap<TopicPartition, Committed>>,
+        wire: &Wire,
+    ) -> Next {
+        let seen = self.take_of(taken)?;
+        let offsets = match offsets {
+            Some(offsets) => {
+                let by_id = offsets.iter().map(|(partition, committed)| {
+                    Some((self.owned_by_name(partition, wire)?, committed.clone()))
+                });
+                let Some(offsets) = by_id.collect::<Option<Offsets>>() else {
+                    self.due.push_back(Due::Answer(call, Answer::NotAssigned, None));
+                    return Ok(vec![self]);
+                };
+                Some(offsets)
+            }
+            None if !seen => Some(self.returned.clone()),
+            None => None,
+        };
+        let full = self.refusing(call);
+        self.calls.insert(call, Waiting::Commit);
+        self.tell(|group, out| group.on_commit(commit_id(call), offsets, out));
+        self.carry_out(wire);
+        Ok(vec![self, full])
+    }
+
+    fn on_seek(&mut self, call: u64, partition: &TopicPartition, to: Option<u64>, wire: &Wire) {
+        let Some(id) = self.owned_by_name(partition, wire) else {
+            self.due.push_back(Due::Answer(call, Answer::NotAssigned, None));
+            return;
+        };
+        self.withdraw(&Partitions::from([id]));
+        self.group.on_sought(id, to.map(|to| Committed::at(Offset(to))));
+        self.due.push_back(Due::Answer(call, Answer::Done, None));
+    }
+
+    /// The newest topic of that name first: one that was created anew has another id.
+    fn owned_by_name(
+        &self,
+        partition: &TopicPartition,
+        wire: &Wire,
+    ) -> Option<evenkeel_spec::words::TopicIdPartition> {
+        let is_it =
+            |id: &&_| wire.by_name([*id]).is_some_and(|name: BTreeSet<_>| name.contains(partition));
+        self.owned.iter().find(is_it).copied()
+    }
+
+    /// Nobody waits for this call any more. None: it is no open commit.
+    fn give_up(&mut self, call: u64) -> Option<()> {
+        if self.calls.remove(&call)? == Waiting::Commit {
+            self.tell(|group, out| group.on_commit_abandoned(commit_id(call), out));
+        }
+        Some(())
+    }
+
+    fn on_network(mut self, event: &Event, about: &About, wire: &Wire) -> Next {
+        match event {
+            Event::Ready { .. } => {
+                if let Some(node) = about.connection.coordinator {
+                    self.flush(node);
+                }
+            }
+            Event::Throttled { .. } => {}
+            Event::Ended { .. } => return Ok(self.lose(about, wire)),
+            Event::Metadata { .. } => {
+                let resolved = wire.resolved();
+                self.tell(|group, out| group.on_topics_resolved(&resolved, out));
+            }
+            Event::Coordinator { request, node, error } => {
+                let found = answer(node.map(NodeId), *error)?;
+                let incarnation = self.answered(*request)?;
+                self.tell(|group, out| group.on_coordinator(incarnation, found, out));
+            }
+            Event::HeartbeatAnswer { request, epoch, interval_ms, assignment, error } => {
+                let accepted = interval_ms.map(|heartbeat_interval_ms| HeartbeatAnswer {
+                    epoch: epoch.map(Epoch),
+                    heartbeat_interval_ms,
+                    assignment: assignment.clone(),
+                });
+                let answer = answer(accepted, *error)?;
+                let incarnation = self.answered(*request)?;
+                self.tell(|group, out| group.on_heartbeat_answer(incarnation, answer, out));
+            }
+            Event::OffsetCommitAnswer { request, results, error } => {
+                let results = results.as_ref().map(|results| {
+                    let result = |code: i16| ErrorCode::from_number(code).map_or(Ok(()), Err);
+                    results.iter().map(|(p, code)| (*p, result(*code))).collect()
+                });
+                let answer: OffsetsCommitted = answer(results, *error)?;
+                let incarnation = self.answered(*request)?;
+                self.tell(|group, out| group.on_commit_answer(incarnation, answer, out));
+            }
+            Event::OffsetFetchAnswer { errors, .. } => {
+                let moved = |code: &i16| {
+                    ErrorCode::from_number(*code)
+                        .is_some_and(|c| data_path(c).offset_fetch == Action::FindCoordinator)
+                };
+                if errors.iter().any(moved) {
+                    // Whether the position still waited for it cannot be seen.
+                    let unmoved = self.clone();
+                    self.tell(Group::on_not_coordinator);
+                    self.carry_out(wire);
+                    return Ok(vec![self, unmoved]);
+                }
+            }
+            other => unreachable!("{other:?} is none of the network's"),
+        }
+        self.carry_out(wire);
+        Ok(vec![self])
+    }
+
+    fn answered(&mut self, request: u32) -> Result<evenkeel_core::Incarnation, Refused> {
+        self.flights.remove(&request).ok_or("no such request is to be answered")
+    }
+
+    /// A connection ended: what was on it or waited for it is lost, in order. Whether a lookup that
+    /// was not sent waited for this connection cannot be seen.
+    fn lose(mut self, about: &About, wire: &Wire) -> Vec<Self> {
+        for request in &about.lost {
+            if let Some(incarnation) = self.flights.remove(request) {
+                self.tell(|group, out| group.on_lost(incarnation, out));
+            }
+        }
+        if let Some(node) = about.connection.coordinator {
+            let (lost, kept): (Vec<_>, _) =
+                std::mem::take(&mut self.queue).into_iter().partition(|queued| queued.0 == node);
+            self.queue = kept.into();
+            for (_, incarnation, _) in lost {
+                self.tell(|group, out| group.on_lost(incarnation, out));
+            }
+        }
+        let may_wait = !about.connection.ready || about.connection.throttled;
+        let other = (may_wait && self.lookup.is_some()).then(|| {
+            let mut other = self.clone();
+            if let Some(incarnation) = other.lookup.take() {
+                other.tell(|group, out| group.on_lost(incarnation, out));
+            }
+            other.carry_out(wire);
+            other
+        });
+        self.carry_out(wire);
+        [self].into_iter().chain(other).collect()
+    }
+
+    /// Who looks positions up needs the coordinator too, which cannot be seen before.
+    fn on_lookup(&mut self, request: u32, wire: &Wire) -> Result<(), Refused> {
+        if self.lookup.is_none() {
+            self.rest()?;
+            self.tell(Group::on_coordinator_wanted);
+            self.carry_out(wire);
+        }
+        let incarnation = self.lookup.take().ok_or("nobody needs the coordinator")?;
+        self.flights.insert(request, incarnation);
+        Ok(())
+    }
+
+    /// A request of the group goes out: the next one that is due, or the first of those that waited
+    /// while the broker did not read.
+    fn on_sent(&mut self, event: &Event, about: &About) -> Result<(), Refused> {
+        let node = about.connection.coordinator.ok_or("no coordinator is there")?;
+        if self.due.is_empty() && about.connection.throttled {
+            self.flush(node);
+        }
+        let Some(Due::Send(to, incarnation, asked)) = self.due.pop_front() else {
+            return Err("no request is due");
+        };
+        if to != node {
+            return Err("the request goes to another coordinator");
+        }
+        let request = match (&asked, event) {
+            (Asked::Heartbeat(heartbeat), Event::Heartbeat { request, .. }) => {
+                self.compare_heartbeat(heartbeat, event, about)?;
+                *request
+            }
+            (Asked::Commit(commit), Event::OffsetCommit { request, epoch, offsets, .. }) => {
+                self.compare_owner(commit.owner, about.member, *epoch)?;
+                if commit.offsets != *offsets {
+                    return Err("the commit carries other offsets");
+                }
+                *request
+            }
+            _ => return Err("another request is due"),
+        };
+        self.flights.insert(request, incarnation);
+        Ok(())
+    }
+
+    fn compare_heartbeat(
+        &mut self,
+        said: &Heartbeat,
+        event: &Event,
+        about: &About,
+    ) -> Result<(), Refused> {
+        let Event::Heartbeat { kind, epoch, rebalance_timeout_ms, topics, assignor, owned, .. } =
+            event
+        else {
+            return Err("another request is due");
+        };
+        let expected = match said.epoch {
+            HeartbeatEpoch::Join => (Kind::Join, None),
+            HeartbeatEpoch::Stay(epoch) => (Kind::Stay, Some(epoch.0)),
+            HeartbeatEpoch::Leave => (Kind::Leave, None),
+        };
+        if (*kind, *epoch) != expected {
+            return Err("the heartbeat says another epoch");
+        }
+        let is_subscription = said.subscription.as_deref() == topics.as_ref();
+        let is_assignor = said.assignor == assignor.as_deref().map(super::member::assignor);
+        if said.rebalance_timeout_ms != *rebalance_timeout_ms || !is_subscription || !is_assignor {
+            return Err("the heartbeat says other terms");
+        }
+        if said.owned != *owned {
+            return Err("the heartbeat says to own something else");
+        }
+        match about.member {
+            Some(name) if self.has_name(said.member.0, name) => Ok(()),
+            _ => Err("the heartbeat is another member's"),
+        }
+    }
+
+    fn compare_owner(
+        &mut self,
+        owner: Option<Owner>,
+        member: Option<usize>,
+        epoch: Option<u32>,
+    ) -> Result<(), Refused> {
+        let holds = match (owner, member) {
+            (Some(owner), Some(name)) => {
+                epoch == Some(owner.epoch.0) && self.has_name(owner.member.0, name)
+            }
+            (None, None) => epoch.is_none(),
+            _ => false,
+        };
+        if holds { Ok(()) } else { Err("in another member's name, or at another epoch") }
+    }
+
+    fn on_records(
+        &mut self,
+        number: u64,
+        parts: &[Part],
+        next: &Offsets,
+        wire: &Wire,
+    ) -> Result<(), Refused> {
+        self.may_end_poll()?;
+        if number != self.delivered + 1 {
+            return Err("a delivery's number is wrong");
+        }
+        if !next.keys().all(|partition| self.open.contains(partition)) {
+            return Err("records of a partition that is not open");
+        }
+        let mut ends = BTreeMap::new();
+        for part in parts {
+            if part.count == 0 || part.count > part.next {
+                return Err("more records than offsets");
+            }
+            ends.insert(&part.partition, part.next);
+        }
+        for (id, committed) in next {
+            let name = wire.by_name([id]).and_then(|mut names| names.pop_first());
+            let end = name.and_then(|name| ends.remove(&name));
+            // Where a delivery moves a partition beyond its records, it has none to return there.
+            if end.is_some_and(|end| end > committed.offset.0) {
+                return Err("the position lies before the records that were returned");
+            }
+        }
+        if !ends.is_empty() {
+            return Err("records of a partition that does not move");
+        }
+        self.delivered = number;
+        self.untaken.extend(next.clone());
+        self.tell(|group, out| group.on_returned(next, out));
+        self.carry_out(wire);
+        Ok(())
+    }
+
+    fn may_end_poll(&self) -> Result<(), Refused> {
+        self.rest()?;
+        if self.taken != self.delivered || !self.group.may_return() {
+            return Err("the application does not wait in a poll");
+        }
+        Ok(())
+    }
+
+    fn on_poll_failed(
+        &mut self,
+        fault: Fault,
+        error: Option<i16>,
+        wire: &Wire,
+    ) -> Result<(), Refused> {
+        self.may_end_poll()?;
+        let code = error.and_then(ErrorCode::from_number);
+        let told = match (fault, code) {
+            (Fault::Fatal, Some(code)) => Some(group::Fault::Fatal(code)),
+            (Fault::Refused, Some(code)) => Some(group::Fault::Refused(code)),
+            (Fault::Other, None) => None,
+            _ => return Err("an error without its code"),
+        };
+        if let Some(told) = told {
+            let at = self.faults.iter().position(|fault| *fault == told);
+            self.faults.remove(at.ok_or("the group has no such news")?);
+        }
+        self.tell(Group::on_poll_ended);
+        self.carry_out(wire);
+        Ok(())
+    }
+
+    /// What the application is told.
+    fn on_told(&mut self, event: &Event, about: &About, wire: &Wire) -> Result<(), Refused> {
+        if let (Event::Assignment { partitions, epoch, .. }, None) = (event, self.due.front()) {
+            if !self.is_assignment_due() {
+                return Err("the assignment did not change");
+            }
+            let (owned, owner) = self.show_assignment();
+            return self.compare_assignment(&owned, owner, (partitions, *epoch), about, wire);
+        }
+        let due = self.due.pop_front().ok_or("the application is told what nobody ordered")?;
+        let named = |ids: &Partitions, names: &BTreeSet<TopicPartition>| {
+            wire.by_name(ids).is_some_and(|expected| expected == *names)
+        };
+        let holds = match (due, event) {
+            (Due::Assignment(owned, owner), Event::Assignment { partitions, epoch, .. }) => {
+                return self.compare_assignment(&owned, owner, (partitions, *epoch), about, wire);
+            }
+            (
+                Due::Callback(incarnation, expected),
+                Event::Callback { callback, method, reason, error, partitions },
+            ) => {
+                self.callback = Some((*callback, incarnation));
+                match (expected, method) {
+                    (Callback::Assigned(ids), Method::Assigned)
+                    | (Callback::Revoked(ids), Method::Revoked) => named(&ids, partitions),
+                    (Callback::Lost(why, ids), Method::Lost) => {
+                        is_reason(why, *reason, *error) && named(&ids, partitions)
+                    }
+                    _ => false,
+                }
+            }
+            (Due::Withdrawn(ids), Event::Withdrawn { partitions }) => named(&ids, partitions),
+            (Due::Answer(to, answer, code), Event::Answered { call, result, error }) => {
+                (to, answer, code) == (*call, *result, *error)
+            }
+            (Due::Lost(why, ids), Event::Lost { reason, error, partitions }) => {
+                is_reason(why, Some(*reason), *error) && named(&ids, partitions)
+            }
+            (Due::Closed { left }, Event::Closed { left: told }) => left == *told,
+            _ => false,
+        };
+        if holds { Ok(()) } else { Err("the application is told something else") }
+    }
+
+    fn compare_assignment(
+        &mut self,
+        owned: &Partitions,
+        owner: Option<Owner>,
+        (partitions, epoch): (&BTreeSet<TopicPartition>, Option<u32>),
+        about: &About,
+        wire: &Wire,
+    ) -> Result<(), Refused> {
+        if wire.by_name(owned).is_none_or(|owned| owned != *partitions) {
+            return Err("something else is assigned");
+        }
+        self.compare_owner(owner, about.member, epoch)
+    }
+}
+
+/// Either an answer or an error, as it is written.
+fn answer<T>(accepted: Option<T>, error: Option<i16>) -> Result<Result<T, ErrorCode>, Refused> {
+    match (accepted, error.and_then(ErrorCode::from_number)) {
+        (Some(accepted), None) => Ok(Ok(accepted)),
+        (None, Some(code)) => Ok(Err(code)),
+        _ => Err("neither an answer nor an error"),
+    }
+}
+
+fn is_reason(expected: LostReason, reason: Option<Reason>, error: Option<i16>) -> bool {
+    let told = match expected {
+        LostReason::Fenced(code) => (Reason::Fenced, Some(code.number())),
+        LostReason::PollInterval => (Reason::PollInterval, None),
+        LostReason::RebalanceTimeout => (Reason::RebalanceTimeout, None),
+        LostReason::Fatal(code) => (Reason::Fatal, Some(code.number())),
+        LostReason::LeaveTimeout => (Reason::LeaveTimeout, None),
+    };
+    (Some(told.0), told.1) == (reason, error)
+}
+
+/// The handle numbers its calls from 0; a consumer that makes four billion is not validated.
+fn commit_id(call: u64) -> CommitId {
+    CommitId(u32::try_from(call).unwrap_or(u32::MAX))
+}
