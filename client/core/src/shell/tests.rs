@@ -185,6 +185,30 @@ fn a_broker_that_refuses_is_tried_again_ever_more_slowly_and_poll_says_so_before
 }
 
 #[test]
+fn a_broker_that_lacks_an_api_was_reached_so_that_only_what_it_lacks_is_told() {
+    let mut world = World::new(config());
+    world.old = BTreeSet::from(NODES);
+    world.create("orders", &[10]);
+    world.subscribe(&["orders"], false);
+    let mut told_until = |end: u64, down: &[NodeId]| {
+        world.down = down.iter().copied().collect();
+        let mut told = Vec::new();
+        while world.now < end {
+            assert_eq!(world.poll(1_000), None);
+            told.extend(world.faults.drain(..));
+        }
+        told
+    };
+    let told = told_until(200_000, &[]);
+    let lacks = |fault: &PollFault<_>| matches!(fault, PollFault::Unsupported { .. });
+    assert!(told.len() > 2 && told.iter().all(lacks), "{told:?}");
+    // One that cannot be reached beside it is told of.
+    let told = told_until(400_000, &NODES[..1]);
+    let both = |fault: &PollFault<_>| matches!(fault, PollFault::NoBroker(all) if all.len() == 2);
+    assert!(told.iter().any(both), "{told:?}");
+}
+
+#[test]
 fn a_broker_that_never_answers_is_given_up_after_the_request_timeout() {
     let mut world = World::new(config());
     world.mute = BTreeSet::from([NODES[0], NODES[1]]);

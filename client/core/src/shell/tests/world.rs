@@ -3,7 +3,7 @@
 
 use crate::request::{
     Answered, Coordinator, Fetched, ListedOffset, Metadata, OffsetAt, PartitionMetadata, Request,
-    Response, TopicMetadata,
+    Response, TopicMetadata, Unsupported,
 };
 use crate::{
     Address, Answer, CallFault, CallId, Callback, Cause, Chunk, CloseReport, Command, Config,
@@ -95,6 +95,8 @@ pub(crate) struct World {
     pub(crate) down: BTreeSet<NodeId>,
     /// Brokers that accept and never answer.
     pub(crate) mute: BTreeSet<NodeId>,
+    /// Lack an API that is needed.
+    pub(crate) old: BTreeSet<NodeId>,
     pub(crate) coordinator: NodeId,
     pub(crate) committed: BTreeMap<TopicIdPartition, Committed>,
     pub(crate) heartbeat_errors: VecDeque<ErrorCode>,
@@ -156,6 +158,7 @@ impl World {
             topics: BTreeMap::new(),
             down: BTreeSet::new(),
             mute: BTreeSet::new(),
+            old: BTreeSet::new(),
             coordinator: NODES[0],
             committed: BTreeMap::new(),
             heartbeat_errors: VecDeque::new(),
@@ -415,6 +418,9 @@ impl World {
 
     fn respond(&mut self, node: NodeId, request: Request) -> Response<Records> {
         match request {
+            Request::ApiVersions if self.old.contains(&node) => {
+                Response::ApiVersions(Err(Unsupported { what: "lacks an API".into() }))
+            }
             Request::ApiVersions => Response::ApiVersions(Ok(())),
             Request::Metadata { topics } => Response::Metadata(self.metadata(topics)),
             Request::FindCoordinator => Response::FindCoordinator(Ok(Coordinator {
