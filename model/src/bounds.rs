@@ -1,7 +1,7 @@
 //! How small the worlds are, and why: every bound of every slice stands here.
 
 use crate::explore::Condition;
-use crate::system::{Asked, Brain, Node, Refusal, State};
+use crate::system::{Asked, Brain, Node, Refusal, Shared, State};
 use evenkeel_coordinator::Config as CoordinatorConfig;
 use evenkeel_core::group::{GroupConfig, Mutant};
 use evenkeel_spec::rules::World;
@@ -274,9 +274,9 @@ impl Slice {
     #[must_use]
     pub fn initial(&self) -> State {
         State {
-            nodes: (0..self.members).map(|_| Arc::new(Node::new(self))).collect(),
-            brain: Arc::new(Brain::default()),
-            world: Arc::new(World {
+            nodes: (0..self.members).map(|_| Shared::new(Node::new(self))).collect(),
+            brain: Shared::new(Brain::default()),
+            world: Shared::new(World {
                 consumers: vec![Arc::default(); self.members],
                 ..World::default()
             }),

@@ -3,6 +3,9 @@
 use evenkeel_model::mutants::{Seeded, hunt, mutants};
 use evenkeel_model::report;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn hunt_all(name: &str, of: impl Fn(&Seeded) -> bool) {
     let mut entries = Vec::new();
     for seeded in mutants().iter().filter(|seeded| of(seeded)) {

@@ -5,6 +5,9 @@ use evenkeel_model::explore::{Exploration, Options, PathOf, check_renaming, cros
 use evenkeel_model::report;
 use std::fmt::Write;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Explores a slice and demands everything of it; its figures as a line of the snapshot.
 fn figures(slice: &Slice) -> String {
     let exploration = explore(slice, Options::default());

@@ -109,6 +109,12 @@ impl Hasher for FingerprintHasher {
     }
 
     #[inline]
+    fn write_u128(&mut self, value: u128) {
+        self.push(value as u64, 64);
+        self.push((value >> 64) as u64, 64);
+    }
+
+    #[inline]
     fn write_usize(&mut self, value: usize) {
         self.push(value as u64, 64);
     }

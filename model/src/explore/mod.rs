@@ -55,6 +55,11 @@ pub trait System:
         state.clone()
     }
 
+    /// [`Self::canonical`] of a state that nobody else needs: may be cheaper.
+    fn into_canonical(&self, state: Self::State) -> Self::State {
+        self.canonical(&state)
+    }
+
     /// Whether the group has converged.
     fn goal(&self, state: &Self::State) -> bool;
 
@@ -285,7 +290,7 @@ impl<'a, S: System> Explorer<'a, S> {
     }
 
     fn start(&mut self) -> Result<(), Ending> {
-        for (number, state) in self.system.init_states().iter().enumerate() {
+        for (number, state) in self.system.init_states().into_iter().enumerate() {
             let number =
                 u16::try_from(number).expect("the explorer numbers initial states with 16 bits");
             self.reach(state, None, number)?;
@@ -329,9 +334,10 @@ impl<'a, S: System> Explorer<'a, S> {
                 self.ineffective += 1;
                 continue;
             };
-            let Some(to) = self.reach(&after, Some(from), by)? else { continue };
-            if self.options.keep_keys {
-                let key = system.key(state, self.graph.action(by), &after);
+            let keeps_keys = self.options.keep_keys;
+            let key = keeps_keys.then(|| system.key(state, self.graph.action(by), &after));
+            let Some(to) = self.reach(after, Some(from), by)? else { continue };
+            if let Some(key) = key {
                 let key = key.map(|key| self.intern_key(key));
                 self.graph.add_key(key);
             }
@@ -344,11 +350,11 @@ impl<'a, S: System> Explorer<'a, S> {
     #[inline]
     fn reach(
         &mut self,
-        state: &S::State,
+        state: S::State,
         parent: Option<StateIndex>,
         via: u16,
     ) -> Result<Option<StateIndex>, Ending> {
-        let state = self.system.canonical(state);
+        let state = self.system.into_canonical(state);
         if !self.system.within_boundary(&state) {
             self.outside += 1;
             return Ok(None);

@@ -4,17 +4,15 @@
 //! one consumer. States that differ by such names only are one state, else the space is infinite.
 //! Member ids are not renamed: they grow with leaves, which have a budget.
 
-use super::{Asked, Node, Reply, State};
+use super::{Asked, Node, Reply, Shared, State};
 use evenkeel_core::Incarnation;
 use evenkeel_spec::rules::World;
 use evenkeel_spec::words::{Epoch, Heartbeat, HeartbeatEpoch, OffsetCommit};
-use std::sync::Arc;
 
 /// The representative of all states that differ from this one by names only.
-pub(super) fn canonical(state: &State) -> State {
-    let mut state = state.clone();
+pub(super) fn canonical(mut state: State) -> State {
     for node in state.nodes.iter_mut().filter(|node| !node.renamed) {
-        rename_incarnations(Arc::make_mut(node));
+        rename_incarnations(Shared::make_mut(node));
     }
     rename_epochs(&mut state);
     state
@@ -100,14 +98,14 @@ fn heartbeat_epoch(request: &Heartbeat) -> Option<Epoch> {
 }
 
 fn visit_epochs(state: &mut State, f: &mut dyn FnMut(&mut Epoch)) {
-    Arc::make_mut(&mut state.brain).group.visit_epochs(&mut |epoch| f(epoch));
-    let world: &mut World = Arc::make_mut(&mut state.world);
+    Shared::make_mut(&mut state.brain).group.visit_epochs(&mut |epoch| f(epoch));
+    let world: &mut World = Shared::make_mut(&mut state.world);
     for grant in world.grants.values_mut() {
         f(&mut grant.epoch);
         grant.assigned.values_mut().for_each(&mut *f);
     }
     for node in &mut state.nodes {
-        let node = Arc::make_mut(node);
+        let node = Shared::make_mut(node);
         node.group.visit_epochs(f);
         for asked in &mut node.requests {
             match asked {

@@ -22,10 +22,30 @@ pub struct Key {
 /// What one consumer looks like from nearby.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Local {
-    membership: &'static str,
-    phase: &'static str,
-    callback: &'static str,
+    membership: Name,
+    phase: Name,
+    callback: Name,
 }
+
+/// A name: its place in its table. The tables are sorted, so that names are ordered as texts are and
+/// compared as numbers: every transition of an exploration has four.
+type Name = u8;
+
+const MEMBERSHIPS: [&str; 11] = [
+    "Fatal",
+    "Fenced",
+    "Joined",
+    "Joining",
+    "Joining leaving",
+    "Stale",
+    "Stale leaving",
+    "Subscribed",
+    "Subscribed leaving",
+    "Unsubscribed",
+    "Unsubscribed leaving",
+];
+const PHASES: [&str; 6] = ["", " Assigning", " Committing", " Revocable", " Revoking", " Withheld"];
+const CALLBACKS: [&str; 4] = ["", ", assigned open", ", lost open", ", revoked open"];
 
 impl Key {
     /// The abstract transition of a step.
@@ -44,16 +64,10 @@ impl Key {
 impl Local {
     fn of(state: &State, i: usize) -> Self {
         let node = &state.nodes[i];
-        let callback = match &node.app.callback {
-            None => "",
-            Some((_, Callback::Assigned(_))) => ", assigned open",
-            Some((_, Callback::Revoked(_))) => ", revoked open",
-            Some((_, Callback::Lost(..))) => ", lost open",
-        };
         Self {
             membership: membership(node.group.state(), node.group.is_departing()),
             phase: phase(node.group.phase()),
-            callback,
+            callback: callback(node.app.callback.as_ref().map(|(_, callback)| callback)),
         }
     }
 }
@@ -69,30 +83,36 @@ fn message(state: &State, action: &Action) -> &'static str {
     }
 }
 
-fn membership(state: Membership, departing: bool) -> &'static str {
-    match (state, departing) {
-        (Membership::Unsubscribed, false) => "Unsubscribed",
-        (Membership::Unsubscribed, true) => "Unsubscribed leaving",
-        (Membership::Subscribed, false) => "Subscribed",
-        (Membership::Subscribed, true) => "Subscribed leaving",
-        (Membership::Joining, false) => "Joining",
-        (Membership::Joining, true) => "Joining leaving",
-        (Membership::Joined(_), _) => "Joined",
-        (Membership::Fenced, _) => "Fenced",
-        (Membership::Stale, false) => "Stale",
-        (Membership::Stale, true) => "Stale leaving",
-        (Membership::Fatal, _) => "Fatal",
+fn membership(state: Membership, departing: bool) -> Name {
+    let leaving = u8::from(departing);
+    match state {
+        Membership::Fatal => 0,
+        Membership::Fenced => 1,
+        Membership::Joined(_) => 2,
+        Membership::Joining => 3 + leaving,
+        Membership::Stale => 5 + leaving,
+        Membership::Subscribed => 7 + leaving,
+        Membership::Unsubscribed => 9 + leaving,
     }
 }
 
-fn phase(phase: &Phase) -> &'static str {
+fn phase(phase: &Phase) -> Name {
     match phase {
-        Phase::Idle => "",
-        Phase::Withheld(_) => " Withheld",
-        Phase::Committing(_) => " Committing",
-        Phase::Revocable(_) => " Revocable",
-        Phase::Revoking(_) => " Revoking",
-        Phase::Assigning(_) => " Assigning",
+        Phase::Idle => 0,
+        Phase::Assigning(_) => 1,
+        Phase::Committing(_) => 2,
+        Phase::Revocable(_) => 3,
+        Phase::Revoking(_) => 4,
+        Phase::Withheld(_) => 5,
+    }
+}
+
+fn callback(callback: Option<&Callback>) -> Name {
+    match callback {
+        None => 0,
+        Some(Callback::Assigned(_)) => 1,
+        Some(Callback::Lost(..)) => 2,
+        Some(Callback::Revoked(_)) => 3,
     }
 }
 
@@ -186,7 +206,9 @@ impl Action {
 
 impl fmt::Display for Local {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { membership, phase, callback } = self;
+        let name = |table: &[&'static str], name: Name| table[usize::from(name)];
+        let membership = name(&MEMBERSHIPS, self.membership);
+        let (phase, callback) = (name(&PHASES, self.phase), name(&CALLBACKS, self.callback));
         write!(f, "{membership}{phase}{callback}")
     }
 }
@@ -198,5 +220,15 @@ impl fmt::Display for Key {
         let message = self.message;
         write!(f, "{action}{space}{message} | {} [{}]", self.before, self.group.0.name())?;
         write!(f, " => {} [{}]", self.after, self.group.1.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CALLBACKS, MEMBERSHIPS, PHASES};
+
+    #[test]
+    fn names_are_ordered_as_texts_are() {
+        assert!(MEMBERSHIPS.is_sorted() && PHASES.is_sorted() && CALLBACKS.is_sorted());
     }
 }

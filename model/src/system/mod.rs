@@ -6,28 +6,29 @@ mod canonical;
 mod key;
 mod node;
 mod settle;
+mod shared;
 mod step;
 
 pub use action::{Action, Refusal};
 pub use brain::{Brain, describe_grants};
 pub use key::{Key, Local};
 pub use node::{App, Asked, Call, Node, Reply};
+pub use shared::Shared;
 
 use crate::bounds::{Budget, Slice};
 use crate::explore::{Condition, System};
 use evenkeel_spec::rules::{Violation, World};
 use stateright::{Model, Property};
-use std::sync::Arc;
 
 /// One moment of the small world.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct State {
     /// The consumers, each with its application and its connections.
-    pub nodes: Vec<Arc<Node>>,
+    pub nodes: Vec<Shared<Node>>,
     /// The coordinator.
-    pub brain: Arc<Brain>,
+    pub brain: Shared<Brain>,
     /// What an onlooker sees.
-    pub world: Arc<World>,
+    pub world: Shared<World>,
     /// What the adversary and the applications may still do.
     pub left: Budget,
     /// The rule that was broken on the way here.
@@ -59,6 +60,10 @@ impl System for Slice {
     type Key = Key;
 
     fn canonical(&self, state: &State) -> State {
+        canonical::canonical(state.clone())
+    }
+
+    fn into_canonical(&self, state: State) -> State {
         canonical::canonical(state)
     }
 

@@ -1,7 +1,7 @@
 //! What an action does: it feeds the shipped machines and carries out what they order, while the
 //! onlooker takes note of everything that leaves them.
 
-use super::{Action, Asked, Call, Node, Reply, State};
+use super::{Action, Asked, Call, Node, Reply, Shared, State};
 use crate::bounds::Slice;
 use evenkeel_core::group::{Callback, CommitId, Group, LostReason, Output};
 use evenkeel_spec::rules::{Event, Rule, Said, Told, Violation, World};
@@ -221,14 +221,14 @@ impl Slice {
         state: &mut State,
         request: &Heartbeat,
     ) -> Result<HeartbeatAnswer, ErrorCode> {
-        let brain = Arc::make_mut(&mut state.brain);
+        let brain = Shared::make_mut(&mut state.brain);
         let step = brain.group.on_heartbeat(&self.coordinator, &self.topics, request);
-        brain.carry_out(self, Arc::make_mut(&mut state.world), &step.records, &step.orders);
+        brain.carry_out(self, Shared::make_mut(&mut state.world), &step.records, &step.orders);
         step.answer
     }
 
     fn commit(&self, state: &mut State, request: &OffsetCommit) -> OffsetsCommitted {
-        let brain = Arc::make_mut(&mut state.brain);
+        let brain = Shared::make_mut(&mut state.brain);
         let step = brain.group.on_offset_commit(&self.coordinator, request);
         let results = match &step.answer {
             Ok(results) => results.clone(),
@@ -239,24 +239,24 @@ impl Slice {
         {
             state.violation.get_or_insert(violation);
         }
-        brain.carry_out(self, Arc::make_mut(&mut state.world), &step.records, &step.orders);
+        brain.carry_out(self, Shared::make_mut(&mut state.world), &step.records, &step.orders);
         step.answer
     }
 
     fn fire_at_coordinator(&self, state: &mut State, timer: evenkeel_coordinator::Timer) {
-        let brain = Arc::make_mut(&mut state.brain);
+        let brain = Shared::make_mut(&mut state.brain);
         brain.timers.remove(&timer);
         let step = brain.group.on_timer(&self.coordinator, &self.topics, timer);
-        brain.carry_out(self, Arc::make_mut(&mut state.world), &step.records, &step.orders);
+        brain.carry_out(self, Shared::make_mut(&mut state.world), &step.records, &step.orders);
     }
 
     fn fail_over(&self, state: &mut State) {
         state.left.faults -= 1;
-        let brain = Arc::make_mut(&mut state.brain);
+        let brain = Shared::make_mut(&mut state.brain);
         brain.moved = !brain.moved;
         brain.timers.clear();
         let orders = brain.group.loaded(&self.coordinator);
-        brain.carry_out(self, Arc::make_mut(&mut state.world), &[], &orders);
+        brain.carry_out(self, Shared::make_mut(&mut state.world), &[], &orders);
     }
 
     fn answer(&self, state: &mut State, i: usize) {
@@ -347,7 +347,7 @@ impl Slice {
             })
             .or_else(|| node.late_commit.take());
         *node = Node { crashed: true, late_commit: late, ..Node::new(self) };
-        let consumer = &mut Arc::make_mut(&mut state.world).consumers[i];
+        let consumer = &mut Shared::make_mut(&mut state.world).consumers[i];
         *consumer = Arc::new(consumer.crashed());
     }
 
@@ -492,7 +492,7 @@ impl State {
         if self.nodes[i].app.placing.is_empty() {
             return;
         }
-        let node = Arc::make_mut(&mut self.nodes[i]);
+        let node = Shared::make_mut(&mut self.nodes[i]);
         let outstanding = node.requests.len() + node.answers.len();
         for (partition, before) in std::mem::take(&mut node.app.placing) {
             let before = if before == UNASKED { outstanding } else { before };
@@ -507,12 +507,12 @@ impl State {
 
     /// Consumer `i`, to change it.
     fn node(&mut self, i: usize) -> &mut Node {
-        Arc::make_mut(&mut self.nodes[i])
+        Shared::make_mut(&mut self.nodes[i])
     }
 
     /// The onlooker sees something of consumer `i`.
     fn see(&mut self, i: usize, event: &Event<'_>) {
-        let world: &mut World = Arc::make_mut(&mut self.world);
+        let world: &mut World = Shared::make_mut(&mut self.world);
         if let Err(rule) = Arc::make_mut(&mut world.consumers[i]).on(event) {
             self.violation.get_or_insert(Violation::of(rule).by(i));
         }
