@@ -4,7 +4,7 @@ use super::{Recorder, line};
 use crate::record::Chunk;
 use evenkeel_core::request::{Answered, OffsetsFetched, Response};
 use evenkeel_core::{ConnectionId, Misbehaved, RequestId, Shell, Time};
-use evenkeel_spec::words::{ErrorCode, HeartbeatAnswer, OffsetsCommitted};
+use evenkeel_spec::words::{ErrorCode, HeartbeatAnswer, NodeId, OffsetsCommitted};
 use std::collections::BTreeSet;
 
 impl Recorder {
@@ -21,15 +21,17 @@ impl Recorder {
         if !self.open.contains(&connection) {
             return;
         }
-        if *throttle_ms > 0 {
+        let is_groups = self.groups.contains(&connection);
+        if *throttle_ms > 0 && is_groups {
             self.event(now, "throttled").plain("connection", connection.0).end();
         }
         match response {
-            Response::ApiVersions(Ok(())) => {
+            Response::ApiVersions(Ok(())) if is_groups => {
                 self.event(now, "ready").plain("connection", connection.0).end();
             }
             Response::Metadata(_) => self.is_metadata = true,
             Response::FindCoordinator(found) => {
+                self.brokers.extend(found.as_ref().map(|found| found.node));
                 let line = self.event(now, "coordinator").plain("request", request.0);
                 match found {
                     Ok(found) => line.plain("node", found.node.0).end(),
@@ -46,7 +48,7 @@ impl Recorder {
                 })
                 .end();
             }
-            Response::ApiVersions(Err(_)) | Response::ListOffsets(_) | Response::Fetch(_) => {}
+            Response::ApiVersions(_) | Response::ListOffsets(_) | Response::Fetch(_) => {}
         }
     }
 
@@ -54,14 +56,18 @@ impl Recorder {
     pub(super) fn metadata(&mut self, now: Time, shell: &Shell<Chunk>) {
         let names = shell.topic_names();
         let new: Vec<_> = names.iter().filter(|(id, _)| !self.named.contains(id)).collect();
+        let brokers: BTreeSet<NodeId> = shell.brokers().collect();
+        if new.is_empty() && brokers == self.brokers {
+            return;
+        }
         self.named.extend(new.iter().map(|(id, _)| **id));
+        self.brokers.clone_from(&brokers);
         let line = self.event(now, "metadata").object(
             "topics",
             new.iter().map(|(id, name)| (**id, name.to_string())),
             |id| line::topic(*id),
             |text, name| text.push_str(&format!("\"{name}\"")),
         );
-        let brokers = shell.brokers();
         line.array("brokers", brokers, |text, node| text.push_str(&node.0.to_string())).end();
     }
 

@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::record::Chunk;
 use crate::wire::Members;
 use evenkeel_core::{CallId, Command, ConnectionId, Shell, Time};
-use evenkeel_spec::words::{Assignor, TopicId};
+use evenkeel_spec::words::{Assignor, NodeId, TopicId};
 use line::Line;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -60,10 +60,13 @@ pub(crate) struct Recorder {
     ahead: usize,
     /// Connections that are neither over nor given up.
     open: BTreeSet<ConnectionId>,
+    /// Those that concern the group.
+    groups: BTreeSet<ConnectionId>,
     /// Calls whose answers are written.
     calls: BTreeSet<CallId>,
-    /// The topics that were written with their names.
+    /// The topics that were written with their names, and the brokers.
     named: BTreeSet<TopicId>,
+    brokers: BTreeSet<NodeId>,
     /// The event that happens now is an answer of metadata.
     is_metadata: bool,
 }
@@ -87,8 +90,10 @@ impl Recorder {
             text,
             ahead: 0,
             open: BTreeSet::new(),
+            groups: BTreeSet::new(),
             calls: BTreeSet::new(),
             named: BTreeSet::new(),
+            brokers: BTreeSet::new(),
             is_metadata: false,
         };
         recorder.flush();
@@ -102,7 +107,8 @@ impl Recorder {
 
     /// A connection ended; to be told before the core is.
     pub(crate) fn ended(&mut self, now: Time, connection: ConnectionId) {
-        if self.open.remove(&connection) {
+        self.open.remove(&connection);
+        if self.groups.remove(&connection) {
             self.event(now, "ended").plain("connection", connection.0).end();
         }
     }

@@ -21,16 +21,18 @@ pub(super) fn write(
     match output {
         Output::Connect { connection, address: _ } => {
             recorder.open.insert(*connection);
-            let mut line = recorder.event(now, "connect").plain("connection", connection.0);
             if let Some(node) = shell.coordinator_at(*connection) {
-                line = line.plain("coordinator", node.0);
+                recorder.groups.insert(*connection);
+                let line = recorder.event(now, "connect").plain("connection", connection.0);
+                line.plain("coordinator", node.0).end();
             }
-            line.end();
         }
         Output::Disconnect { connection, reason } => {
             recorder.open.remove(connection);
-            let line = recorder.event(now, "disconnect").plain("connection", connection.0);
-            line.plain("closing", *reason == DisconnectReason::Closing).end();
+            if recorder.groups.remove(connection) {
+                let line = recorder.event(now, "disconnect").plain("connection", connection.0);
+                line.plain("closing", *reason == DisconnectReason::Closing).end();
+            }
         }
         Output::Send { connection, request_id, request, queued_ms: _ } => {
             send(recorder, now, (*connection, *request_id), request, members);
@@ -100,6 +102,8 @@ fn send(
         | Request::ListOffsets { .. }
         | Request::Fetch(_) => return,
     };
+    // Also one to another broker concerns the group once a lookup is on it.
+    recorder.groups.insert(connection);
     let line = recorder.event(now, event).plain("connection", connection.0);
     let line = line.plain("request", request_id.0);
     match request {

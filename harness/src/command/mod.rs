@@ -13,6 +13,7 @@ mod replay;
 mod signal;
 mod story;
 mod telemetry;
+mod validate;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use evenkeel_model::bounds::{self, Slice};
@@ -53,6 +54,8 @@ enum Command {
     Replay(replay::Args),
     /// Walk through a small world step by step in a web browser (stateright's Explorer).
     Explore(explore::Args),
+    /// Say whether recorded runs are behaviours that the model permits.
+    Validate(validate::Args),
     /// Run a test broker that any Kafka client can use.
     Broker(broker::Args),
     /// Consume topics as a member of a group and print the records.
@@ -108,6 +111,7 @@ pub fn main() -> ExitCode {
         Some(Command::Check(args)) => check::run(&args, format),
         Some(Command::Replay(args)) => replay::run(&args, format),
         Some(Command::Explore(args)) => explore::run(&args),
+        Some(Command::Validate(args)) => validate::run(&args, format),
         Some(Command::Broker(args)) => broker::run(args, format),
         Some(Command::Consume(args)) => consume::run(args, format),
     });
@@ -171,7 +175,7 @@ const LONG_ABOUT: &str = "\
 A Kafka consumer whose group protocol (KIP-848) is model-checked.
 
 Without a subcommand the main job runs: explore the small worlds (\"slices\") exhaustively, \
-replay their traces on the shipped core, then consume 1,000,000 records over TCP from the embedded broker with two members of which one leaves, \
+replay their traces on the shipped core and the shipped client, then consume 1,000,000 records over TCP from the embedded broker with two members of which one leaves, \
 and print one table.";
 
 const EXAMPLES: &str = "\
@@ -179,8 +183,9 @@ Examples:
   evenkeel                                   the main job, under a minute
   evenkeel check one-member                  one slice: states, rules, liveness
   evenkeel check --mutants                   also seed every known fault: each must be found
-  evenkeel replay one-member                 its traces on the shipped core, in virtual time
+  evenkeel replay one-member                 its traces on the shipped core and client, in virtual time
   evenkeel explore two-members               click through the protocol at localhost:3000
+  evenkeel validate run.jsonl                a run that consume --record wrote: is it permitted?
   evenkeel broker --topic orders:6           a broker on localhost:9092, logs in memory
   evenkeel consume --bootstrap localhost:9092 --group g --topic orders --from-beginning
 

@@ -131,11 +131,25 @@ impl Member {
         self.orders.extend(out);
     }
 
-    /// An armed timer fires.
-    pub(super) fn fire(&mut self, timer: Timer, wire: &Wire) {
-        self.timers.remove(&timer);
-        self.tell(|group, out| group.on_timer(timer, out));
-        self.carry_out(wire);
+    /// What may have happened without being seen: an armed timer has fired, or a lookup was lost
+    /// with the connection that it waited for.
+    pub(super) fn hidden_steps(&self, wire: &Wire) -> Vec<Self> {
+        let mut steps = Vec::new();
+        for &timer in &self.timers {
+            let mut fired = self.clone();
+            fired.timers.remove(&timer);
+            fired.tell(|group, out| group.on_timer(timer, out));
+            fired.carry_out(wire);
+            steps.push(fired);
+        }
+        if let Some(incarnation) = self.lookup {
+            let mut lost = self.clone();
+            lost.lookup = None;
+            lost.tell(|group, out| group.on_lost(incarnation, out));
+            lost.carry_out(wire);
+            steps.push(lost);
+        }
+        steps
     }
 
     /// Whether something must be seen before anything else may happen.

@@ -7,12 +7,14 @@
 //! connection a lookup waited for) is tried in every way. A run is refused at the event that no
 //! explanation takes. Nothing is judged by dates: spec/09 says what that leaves open.
 
+mod alter;
 mod member;
 mod run;
 mod step;
 mod wire;
 mod words;
 
+pub use alter::{Sensitivity, Tried, sensitivity};
 pub use run::{
     Answer, Entry, Event, FORMAT_VERSION, Fault, Header, Kind, Method, Part, Reason, Run, RunError,
 };
@@ -122,20 +124,18 @@ impl Frontier {
         Ok(())
     }
 
-    /// Every explanation with any timers fired that it has armed, as long as nothing must be seen.
+    /// Every explanation with any hidden steps, as long as nothing must be seen.
     fn with_hidden_steps(&self, entry: &Entry) -> Result<Vec<Member>, Verdict> {
         let mut all = Vec::new();
         let mut known: HashSet<Member> = self.members.iter().cloned().collect();
         let mut waiting: Vec<Member> = self.members.clone();
         while let Some(member) = waiting.pop() {
             if member.is_at_rest() {
-                for &timer in &member.timers {
-                    let mut fired = member.clone();
-                    fired.fire(timer, &self.wire);
-                    let fired = fired.canonical();
-                    if !known.contains(&fired) {
-                        known.insert(fired.clone());
-                        waiting.push(fired);
+                for step in member.hidden_steps(&self.wire) {
+                    let step = step.canonical();
+                    if !known.contains(&step) {
+                        known.insert(step.clone());
+                        waiting.push(step);
                     }
                 }
             }

@@ -99,7 +99,7 @@ pub enum Event {
 
     Connect {
         connection: u64,
-        coordinator: Option<i32>,
+        coordinator: i32,
     },
     Ready {
         connection: u64,

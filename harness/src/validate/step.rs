@@ -55,7 +55,7 @@ impl Member {
                     return if is_end { Ok(vec![next]) } else { Err("the consumer does not end") };
                 }
                 next.rest()?;
-                return Ok(next.lose(about, wire));
+                return Ok(vec![next.lose(about, wire)]);
             }
             Event::Connect { .. } | Event::OffsetFetch { .. } => {}
             Event::Lookup { request, .. } => next.on_lookup(*request, wire)?,
@@ -230,7 +230,7 @@ impl Member {
                 }
             }
             Event::Throttled { .. } => {}
-            Event::Ended { .. } => return Ok(self.lose(about, wire)),
+            Event::Ended { .. } => return Ok(vec![self.lose(about, wire)]),
             Event::Metadata { .. } => {
                 let resolved = wire.resolved();
                 self.tell(|group, out| group.on_topics_resolved(&resolved, out));
@@ -282,9 +282,8 @@ impl Member {
         self.flights.remove(&request).ok_or("no such request is to be answered")
     }
 
-    /// A connection ended: what was on it or waited for it is lost, in order. Whether a lookup that
-    /// was not sent waited for this connection cannot be seen.
-    fn lose(mut self, about: &About, wire: &Wire) -> Vec<Self> {
+    /// A connection ended: what was on it or waited for it is lost, in order.
+    fn lose(mut self, about: &About, wire: &Wire) -> Self {
         for request in &about.lost {
             if let Some(incarnation) = self.flights.remove(request) {
                 self.tell(|group, out| group.on_lost(incarnation, out));
@@ -298,17 +297,8 @@ impl Member {
                 self.tell(|group, out| group.on_lost(incarnation, out));
             }
         }
-        let may_wait = !about.connection.ready || about.connection.throttled;
-        let other = (may_wait && self.lookup.is_some()).then(|| {
-            let mut other = self.clone();
-            if let Some(incarnation) = other.lookup.take() {
-                other.tell(|group, out| group.on_lost(incarnation, out));
-            }
-            other.carry_out(wire);
-            other
-        });
         self.carry_out(wire);
-        [self].into_iter().chain(other).collect()
+        self
     }
 
     /// Who looks positions up needs the coordinator too, which cannot be seen before.

@@ -20,7 +20,17 @@ pub(super) struct Wire {
     members: Vec<String>,
     /// Callbacks that were called and are not over.
     callbacks: BTreeSet<u32>,
+    /// The application is inside poll, and what it was delivered there.
+    polling: Option<Polling>,
+    taken: u64,
     calls: BTreeSet<u64>,
+}
+
+/// A poll of the application's.
+#[derive(Clone, Copy, Debug, Default)]
+struct Polling {
+    /// Records were delivered: if all were withdrawn, it asks once more.
+    delivered: bool,
 }
 
 /// A connection.
@@ -71,11 +81,11 @@ impl Wire {
                     return Err("a connection's number is used twice");
                 }
                 self.connection_last = *connection;
-                let coordinator = coordinator.map(NodeId);
-                if coordinator.is_some_and(|node| self.link(node).is_some()) {
+                let coordinator = NodeId(*coordinator);
+                if self.link(coordinator).is_some() {
                     return Err("there is a connection to this coordinator already");
                 }
-                let new = Connection { coordinator, ..Connection::default() };
+                let new = Connection { coordinator: Some(coordinator), ..Connection::default() };
                 self.connections.insert(*connection, new);
             }
             Event::Ready { connection } => {
@@ -142,6 +152,10 @@ impl Wire {
             | Event::Unsubscribe { call, .. }
             | Event::Commit { call, .. }
             | Event::Seek { call, .. } => {
+                if let Event::Unsubscribe { taken, .. } = event {
+                    self.outside()?;
+                    self.take(*taken)?;
+                }
                 if !self.calls.insert(*call) {
                     return Err("a call's number is used twice");
                 }
@@ -151,12 +165,27 @@ impl Wire {
                     return Err("no such call is open");
                 }
             }
-            Event::Poll { .. }
-            | Event::PollEnded
-            | Event::Close { .. }
-            | Event::Drop
-            | Event::Records { .. }
-            | Event::Withdrawn { .. }
+            Event::Close { taken } => {
+                self.outside()?;
+                self.take(*taken)?;
+            }
+            Event::Poll { taken } => {
+                if self.polling.is_some_and(|polling| !polling.delivered) {
+                    return Err("the application is inside poll already");
+                }
+                self.polling = Some(Polling::default());
+                self.take(*taken)?;
+            }
+            Event::PollEnded => {
+                self.polling.take().ok_or("the application is not inside poll")?;
+            }
+            Event::Records { .. } => {
+                if let Some(polling) = &mut self.polling {
+                    polling.delivered = true;
+                }
+            }
+            Event::Drop => self.outside()?,
+            Event::Withdrawn { .. }
             | Event::PollFailed { .. }
             | Event::Lost { .. }
             | Event::Closed { .. } => {}
@@ -206,6 +235,11 @@ impl Wire {
             return Err("a request's number is used twice");
         }
         self.request_last = request;
+        if kind == RequestKind::Lookup {
+            // Any broker is asked, over a connection that nothing else of the group may use.
+            let other = Connection { ready: true, ..Connection::default() };
+            self.connections.entry(number).or_insert(other);
+        }
         let connection = self.connection(number)?;
         let before = *connection;
         if !before.ready {
@@ -231,6 +265,20 @@ impl Wire {
             return Err("an older request of this connection is to be answered first");
         }
         self.requests.remove(&number);
+        Ok(())
+    }
+
+    /// The handle is in one call at a time.
+    fn outside(&self) -> Result<(), Refused> {
+        if self.polling.is_some() { Err("the application is inside poll") } else { Ok(()) }
+    }
+
+    /// What was taken stays so. (A committer of another task may lag, so commits do not count.)
+    fn take(&mut self, taken: u64) -> Result<(), Refused> {
+        if taken < self.taken {
+            return Err("less was taken than before");
+        }
+        self.taken = taken;
         Ok(())
     }
 

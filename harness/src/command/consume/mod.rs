@@ -10,6 +10,8 @@ use super::{Failure, Format, Outcome};
 use evenkeel::{CloseReport, ConfigError, Consumer, PartitionRecords, PollError, Records};
 use listener::Narrator;
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -43,6 +45,9 @@ pub(super) struct Args {
     /// offsets are committed after each poll unless enable.auto.commit=true is given.
     #[arg(long)]
     events: bool,
+    /// Write down the run, as far as the group is concerned, to this file: for `evenkeel validate`.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
 }
 
 /// When offsets are committed.
@@ -135,6 +140,10 @@ impl Args {
             && self.property(AUTO_COMMIT).is_none_or(|given| given.trim().parse::<bool>().is_ok())
         {
             builder = builder.enable_auto_commit(false);
+        }
+        if let Some(file) = &self.record {
+            let wrong = |error| Failure::Usage(format!("--record {}: {error}", file.display()));
+            builder = builder.record_run(File::create(file).map_err(wrong)?);
         }
         builder.build().map_err(|error| match error {
             ConfigError::Background { .. } => Failure::World(error.to_string()),
@@ -292,7 +301,8 @@ Examples:
   evenkeel consume --bootstrap localhost:9092 --group g --topic orders --from-beginning
   evenkeel consume --bootstrap b1:9092,b2:9092 --group g --topic a b --property client.id=reader
   evenkeel consume --bootstrap localhost:9092 --group g --topic orders --max-messages 10 --format json
-  evenkeel consume --bootstrap localhost:9092 --group g --topic orders --events";
+  evenkeel consume --bootstrap localhost:9092 --group g --topic orders --events
+  evenkeel consume --bootstrap localhost:9092 --group g --topic orders --record run.jsonl";
 
 #[cfg(test)]
 mod tests {
@@ -308,6 +318,7 @@ mod tests {
             max_messages,
             from_beginning: false,
             events,
+            record: None,
         };
         args.committing()
     }
