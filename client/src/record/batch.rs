@@ -211,8 +211,8 @@ impl Batch {
     /// here.
     #[must_use]
     pub fn records<'a>(&self, body: &'a [u8]) -> BatchRecords<'a> {
-        let walk = Walk { rest: body, left: self.head.record_count, delta_min: 0 };
-        BatchRecords { head: self.head, walk: Some(walk) }
+        let walk = Walk::new(body, self.head.record_count, 0);
+        BatchRecords { head: self.head, body, walk: Some(walk) }
     }
 }
 
@@ -220,6 +220,7 @@ impl Batch {
 #[derive(Clone, Debug)]
 pub struct BatchRecords<'a> {
     head: Head,
+    body: &'a [u8],
     /// `None` after the end or an error.
     walk: Option<Walk<'a>>,
 }
@@ -232,8 +233,10 @@ impl<'a> Iterator for BatchRecords<'a> {
         if !matches!(next, Ok(Some(_))) {
             self.walk = None;
         }
-        let record = next.map_err(|fault| fault.at(self.head.base_offset)).transpose()?;
-        Some(record.map(|parsed| parsed.record(&self.head)))
+        let head = &self.head;
+        let place = next.map_err(|fault| fault.at(head.base_offset)).transpose()?;
+        let (leader_epoch, timestamp_type) = (head.leader_epoch(), head.timestamp_type());
+        Some(place.map(|place| place.record(self.body, leader_epoch, timestamp_type)))
     }
 }
 

@@ -4,7 +4,7 @@ use std::str;
 
 use evenkeel_spec::words::{LeaderEpoch, Offset};
 
-use super::batch::{Head, offset};
+use super::batch::Head;
 use super::{RecordFault, TimestampType, varint};
 
 /// One record, borrowed from its batch.
@@ -82,7 +82,10 @@ impl<'a> Iterator for HeaderIter<'a> {
 
     fn next(&mut self) -> Option<Header<'a>> {
         self.left = self.left.checked_sub(1)?;
-        Some(take_header(&mut self.bytes).expect("headers were walked when their record was"))
+        let mut at = 0;
+        let header = take_header(self.bytes, &mut at);
+        self.bytes = &self.bytes[at..];
+        Some(header.expect("headers were walked when their record was"))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -129,62 +132,10 @@ impl From<Broken> for RecordFault {
     }
 }
 
-/// A record's fields as they lie in the body.
-pub(super) struct Parsed<'a> {
-    timestamp_delta: i64,
-    pub(super) offset_delta: i32,
-    key: Option<&'a [u8]>,
-    value: Option<&'a [u8]>,
-    headers: Headers<'a>,
-    /// How many bytes of the record follow its key.
-    after_key: usize,
-    /// How many bytes of the record follow its value.
-    after_value: usize,
-}
-
-impl<'a> Parsed<'a> {
-    /// The record in the batch that has this header; [`Walk`] has checked that its offset lies in
-    /// it. Timestamps wrap as in Kafka's own clients: they decide nothing.
-    pub(super) fn record(self, head: &Head) -> Record<'a> {
-        Record {
-            offset: offset(head.base_offset + i64::from(self.offset_delta)),
-            leader_epoch: head.leader_epoch(),
-            timestamp_ms: timestamp(self.timestamp(head)),
-            timestamp_type: head.timestamp_type(),
-            key: self.key,
-            value: self.value,
-            headers: self.headers,
-        }
-    }
-
-    #[inline]
-    fn timestamp(&self, head: &Head) -> i64 {
-        match head.timestamp_type() {
-            TimestampType::CreateTime => head.base_timestamp.wrapping_add(self.timestamp_delta),
-            TimestampType::LogAppendTime => head.max_timestamp,
-        }
-    }
-
-    /// Where the record lies in a body of which `end` bytes are up to its end.
-    #[inline(always)]
-    pub(super) fn place(&self, head: &Head, end: usize) -> Place {
-        let headers_start = position(end - self.headers.bytes.len());
-        Place {
-            // Not negative: `Head` checked the base, `Walk` the delta.
-            offset: Offset((head.base_offset + i64::from(self.offset_delta)).cast_unsigned()),
-            timestamp: self.timestamp(head),
-            key: Span::of(self.key, end - self.after_key),
-            value: Span::of(self.value, end - self.after_value),
-            headers_start,
-            header_count: self.headers.count,
-        }
-    }
-}
-
 /// Where a checked record lies in its batch's body.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
-    offset: Offset,
+    pub(super) offset: Offset,
     /// As on the wire.
     timestamp: i64,
     key: Span,
@@ -218,7 +169,7 @@ impl Place {
 }
 
 /// A field in a body, or null.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Span {
     start: u32,
     /// `u32::MAX` for null: more than any field's.
@@ -226,15 +177,7 @@ struct Span {
 }
 
 impl Span {
-    #[inline]
-    fn of(field: Option<&[u8]>, end: usize) -> Self {
-        match field {
-            Some(field) => {
-                Self { start: position(end - field.len()), length: position(field.len()) }
-            }
-            None => Self { start: 0, length: u32::MAX },
-        }
-    }
+    const NULL: Self = Self { start: 0, length: u32::MAX };
 
     #[inline]
     fn get(self, body: &[u8]) -> Option<&[u8]> {
@@ -256,7 +199,9 @@ fn position(at: usize) -> u32 {
 /// does not rise, and so loses it silently; here it is a fault.
 #[derive(Clone, Debug)]
 pub(super) struct Walk<'a> {
-    pub(super) rest: &'a [u8],
+    body: &'a [u8],
+    /// Where the next record starts.
+    at: usize,
     /// How many records were not walked yet.
     pub(super) left: u32,
     /// The least offset delta that the next record may have.
@@ -264,51 +209,119 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
+    /// Over the next `left` records, which lie at the front of `body`.
+    #[inline]
+    pub(super) fn new(body: &'a [u8], left: u32, delta_min: i64) -> Self {
+        // Places are 32 bits: what is beyond them is not there.
+        let body = &body[..body.len().min(u32::MAX as usize)];
+        Self { body, at: 0, left, delta_min }
+    }
+
+    /// How many bytes were walked.
+    #[inline]
+    pub(super) fn walked(&self) -> usize {
+        self.at
+    }
+
     /// The next record, or `None` at the batch's end, where no bytes may be left.
     #[inline(always)]
-    pub(super) fn next(&mut self, head: &Head) -> Result<Option<Parsed<'a>>, RecordFault> {
+    pub(super) fn next(&mut self, head: &Head) -> Result<Option<Place>, RecordFault> {
         if self.left == 0 {
-            let bytes = self.rest.len();
+            let bytes = self.body.len() - self.at;
             return if bytes == 0 { Ok(None) } else { Err(RecordFault::TrailingBytes { bytes }) };
         }
-        let parsed = take(&mut self.rest)?;
-        if parsed.headers.count != 0 || !parsed.headers.bytes.is_empty() {
-            check_headers(parsed.headers)?;
+        let fields = match Fields::read_short(self.body, self.at) {
+            Some(fields) => fields,
+            None => Fields::read(self.body, self.at)?,
+        };
+        let Fields { timestamp_delta, offset_delta, key, value, header_count, at, end } = fields;
+        if header_count != 0 || at != end {
+            check_headers(header_count, &self.body[..end], at)?;
         }
-        let offset_delta = parsed.offset_delta;
         let delta = i64::from(offset_delta);
         if delta < self.delta_min || delta > head.last_offset - head.base_offset {
             return Err(RecordFault::OffsetOrder { offset_delta });
         }
         self.delta_min = delta + 1;
         self.left -= 1;
-        Ok(Some(parsed))
+        self.at = end;
+        let timestamp = match head.timestamp_type() {
+            // Wraps as in Kafka's own clients: it decides nothing.
+            TimestampType::CreateTime => head.base_timestamp.wrapping_add(timestamp_delta),
+            TimestampType::LogAppendTime => head.max_timestamp,
+        };
+        // Not negative: `Head` checked the base, the lines above the delta.
+        let offset = Offset((head.base_offset + delta).cast_unsigned());
+        let headers_start = position(at);
+        Ok(Some(Place { offset, timestamp, key, value, headers_start, header_count }))
     }
 }
 
-/// Takes one record; whether its headers are well-formed is not looked at.
-#[inline(always)]
-fn take<'a>(body: &mut &'a [u8]) -> Result<Parsed<'a>, Broken> {
-    let length = varint::take_i32(body)?;
-    let length = usize::try_from(length).map_err(|_| Broken::RecordLength)?;
-    let Some((mut rest, after)) = body.split_at_checked(length) else {
-        return Err(Broken::Truncated);
-    };
-    *body = after;
-    let [_attributes, ref after @ ..] = *rest else {
-        return Err(Broken::RecordLength);
-    };
-    rest = after;
-    let timestamp_delta = varint::take_i64(&mut rest)?;
-    let offset_delta = varint::take_i32(&mut rest)?;
-    let key = take_field(&mut rest)?;
-    let after_key = rest.len();
-    let value = take_field(&mut rest)?;
-    let after_value = rest.len();
-    let count = varint::take_i32(&mut rest)?;
-    let count = u32::try_from(count).map_err(|_| Broken::HeaderLength)?;
-    let headers = Headers { count, bytes: rest };
-    Ok(Parsed { timestamp_delta, offset_delta, key, value, headers, after_key, after_value })
+/// A record's fields up to its headers, by their places in the body.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Fields {
+    timestamp_delta: i64,
+    offset_delta: i32,
+    key: Span,
+    value: Span,
+    header_count: u32,
+    /// Where the headers start.
+    at: usize,
+    /// Where the record ends.
+    end: usize,
+}
+
+impl Fields {
+    /// The fields of the record at `at`, if no varint before its headers is longer than three
+    /// bytes. `None`: one is, or the record is broken; [`Self::read`] tells.
+    ///
+    /// This is the parser's inner loop: inlined by force, and without errors to carry.
+    #[inline(always)]
+    fn read_short(body: &[u8], mut at: usize) -> Option<Self> {
+        let length = varint::take_short(body, &mut at)?;
+        let end = at + usize::try_from(length).ok()?;
+        let record = body.get(..end)?;
+        at += 1; // attributes, of which none is defined
+        let timestamp_delta = i64::from(varint::take_short(record, &mut at)?);
+        let offset_delta = varint::take_short(record, &mut at)?;
+        // A field beyond the record's end leaves no byte to be read after it.
+        let key = Self::take_short_field(record, &mut at)?;
+        let value = Self::take_short_field(record, &mut at)?;
+        let header_count = u32::try_from(varint::take_short(record, &mut at)?).ok()?;
+        Some(Self { timestamp_delta, offset_delta, key, value, header_count, at, end })
+    }
+
+    #[inline(always)]
+    fn take_short_field(record: &[u8], at: &mut usize) -> Option<Span> {
+        let length = varint::take_short(record, at)?;
+        let Ok(length) = u32::try_from(length) else { return Some(Span::NULL) };
+        let start = position(*at);
+        *at += length as usize;
+        Some(Span { start, length })
+    }
+
+    /// The fields of the record at `at`; whether its headers are well-formed is not looked at.
+    #[inline(never)]
+    fn read(body: &[u8], mut at: usize) -> Result<Self, Broken> {
+        let length = varint::take_i32(body, &mut at)?;
+        let length = usize::try_from(length).map_err(|_| Broken::RecordLength)?;
+        if length > body.len() - at {
+            return Err(Broken::Truncated);
+        }
+        if length == 0 {
+            return Err(Broken::RecordLength);
+        }
+        let end = at + length;
+        let record = &body[..end];
+        at += 1; // attributes, of which none is defined
+        let timestamp_delta = varint::take_i64(record, &mut at)?;
+        let offset_delta = varint::take_i32(record, &mut at)?;
+        let key = take_field(record, &mut at)?;
+        let value = take_field(record, &mut at)?;
+        let count = varint::take_i32(record, &mut at)?;
+        let header_count = u32::try_from(count).map_err(|_| Broken::HeaderLength)?;
+        Ok(Self { timestamp_delta, offset_delta, key, value, header_count, at, end })
+    }
 }
 
 /// The wire's -1 is no timestamp.
@@ -317,34 +330,62 @@ pub(super) fn timestamp(value: i64) -> Option<i64> {
     (value != -1).then_some(value)
 }
 
-/// Walks a record's headers: each whole, and nothing after the last.
-fn check_headers(Headers { count, mut bytes }: Headers<'_>) -> Result<(), Broken> {
+/// Walks the headers that start at `at`: each whole, and nothing after the last.
+fn check_headers(count: u32, record: &[u8], mut at: usize) -> Result<(), Broken> {
     for _ in 0..count {
-        take_header(&mut bytes)?;
+        take_header(record, &mut at)?;
     }
-    if bytes.is_empty() { Ok(()) } else { Err(Broken::RecordLength) }
+    if at == record.len() { Ok(()) } else { Err(Broken::RecordLength) }
 }
 
 #[inline]
-fn take_header<'a>(bytes: &mut &'a [u8]) -> Result<Header<'a>, Broken> {
-    let key = take_field(bytes)?.ok_or(Broken::HeaderLength)?;
-    let value = take_field(bytes)?;
+fn take_header<'a>(bytes: &'a [u8], at: &mut usize) -> Result<Header<'a>, Broken> {
+    let key = take_field(bytes, at)?.get(bytes).ok_or(Broken::HeaderLength)?;
+    let value = take_field(bytes, at)?.get(bytes);
     Ok(Header { key, value })
 }
 
 /// Takes a length and as many bytes; a negative length is null, as in Kafka's
 /// `DefaultRecord.readFrom`.
-#[inline(always)]
-fn take_field<'a>(bytes: &mut &'a [u8]) -> Result<Option<&'a [u8]>, Broken> {
-    let length = varint::take_i32(bytes)?;
-    let Ok(length) = usize::try_from(length) else {
-        return Ok(None);
+fn take_field(bytes: &[u8], at: &mut usize) -> Result<Span, Broken> {
+    let length = varint::take_i32(bytes, at)?;
+    let Ok(length) = u32::try_from(length) else {
+        return Ok(Span::NULL);
     };
-    let (field, rest) = bytes.split_at_checked(length).ok_or(Broken::RecordLength)?;
-    *bytes = rest;
-    Ok(Some(field))
+    if length as usize > bytes.len() - *at {
+        return Err(Broken::RecordLength);
+    }
+    let span = Span { start: position(*at), length };
+    *at += length as usize;
+    Ok(span)
 }
 
 /// The least bytes of a record: its length, attributes, two deltas, two null lengths, a header
 /// count, of one byte each.
 pub(super) const RECORD_LENGTH_MIN: usize = 7;
+
+#[cfg(test)]
+mod tests {
+    use super::Fields;
+
+    /// Bytes of few kinds, so that many are records, and records of many kinds.
+    #[test]
+    fn what_is_read_the_short_way_is_what_is_read() {
+        let kinds = [0, 1, 2, 3, 4, 6, 8, 12, 18, 24, 0x7f, 0x80, 0x81, 0x82, 0xff];
+        let (mut seed, mut short) = (0x9e37_79b9_7f4a_7c15_u64, 0);
+        for _ in 0..300_000 {
+            let mut body = [0; 24];
+            for byte in &mut body {
+                seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                *byte = kinds[usize::try_from(seed >> 33).expect("31 bits") % kinds.len()];
+            }
+            for length in [5, 9, 24] {
+                if let Some(fields) = Fields::read_short(&body[..length], 0) {
+                    assert_eq!(Fields::read(&body[..length], 0), Ok(fields), "{body:?}");
+                    short += 1;
+                }
+            }
+        }
+        assert!(short > 1_000, "only {short} were read the short way");
+    }
+}
