@@ -79,6 +79,15 @@ pub struct Divergence {
     pub frames: Vec<String>,
 }
 
+/// Why a trace was not replayed to its end.
+#[derive(Clone, Debug)]
+pub enum Failed {
+    /// The target does something else.
+    Diverged(Box<Divergence>),
+    /// The target cannot take a step, for this reason.
+    Infeasible(String),
+}
+
 /// Explores each slice, and replays its traces on each target.
 ///
 /// # Errors
@@ -124,12 +133,14 @@ pub fn run_plans(
     let mut report = TargetReport::new(slice, target, plans);
     let of = plans.found.len();
     for (done, (goal, plan)) in plans.found.iter().enumerate() {
-        if let Err(divergence) = replay_one(target, slice, plan, sabotage) {
-            report.diverged += 1;
-            let shrunk = shrink(slice, plans, target, plan, &divergence, sabotage);
-            match shrunk {
-                Some((plan, divergence)) => report.add(goal, plan, &divergence),
-                None => report.add(goal, plan, &divergence),
+        match replay_one(target, slice, plan, sabotage) {
+            Ok(()) => {}
+            Err(Failed::Infeasible(why)) => report.add_infeasible(goal, why),
+            Err(Failed::Diverged(divergence)) => {
+                report.diverged += 1;
+                let shrunk = shrink(slice, plans, target, plan, &divergence, sabotage);
+                let (plan, divergence) = shrunk.unwrap_or((plan, divergence));
+                report.add(goal, plan, &divergence);
             }
         }
         if done % PROGRESS_EVERY == 0 || done + 1 == of {
@@ -146,39 +157,35 @@ const PROGRESS_EVERY: usize = 100;
 /// Replays one trace.
 ///
 /// # Errors
-/// The first difference.
+/// The first difference, or why it cannot be taken there.
 pub fn replay_one(
     target: Target,
     slice: &Slice,
     plan: &Plan,
     sabotage: Sabotage,
-) -> Result<(), Box<Divergence>> {
+) -> Result<(), Failed> {
     match target {
-        Target::Core => on_core(slice, plan, sabotage),
+        Target::Core => {
+            let mut world = World::new(slice, plan, sabotage);
+            let step_on = |action, step| world.step(action, plan, step).map_err(str::to_owned);
+            compare(plan, step_on).map_err(Failed::Diverged)
+        }
         Target::Client => on_client(slice, plan, sabotage),
     }
 }
 
-fn on_core(slice: &Slice, plan: &Plan, sabotage: Sabotage) -> Result<(), Box<Divergence>> {
-    let mut world = World::new(slice, plan, sabotage);
-    compare(plan, |action, step| world.step(action, plan, step).map_err(str::to_owned))
-}
-
 /// A trace that diverges is replayed once more, to keep its frames.
-fn on_client(slice: &Slice, plan: &Plan, sabotage: Sabotage) -> Result<(), Box<Divergence>> {
-    let Err(mut divergence) = on_client_once(slice, plan, sabotage, &mut None) else {
-        return Ok(());
+fn on_client(slice: &Slice, plan: &Plan, sabotage: Sabotage) -> Result<(), Failed> {
+    let mut divergence = match on_client_once(slice, plan, sabotage, &mut None) {
+        Err(Failed::Diverged(divergence)) => divergence,
+        other => return other,
     };
     let mut frames = Some(Vec::new());
-    match on_client_once(slice, plan, sabotage, &mut frames) {
-        Err(again) if again.step == divergence.step => {
-            divergence.frames = frames.unwrap_or_default();
-        }
-        _ => {
-            divergence.frames = vec!["it does not diverge so when it is replayed again".to_owned()];
-        }
-    }
-    Err(divergence)
+    divergence.frames = match on_client_once(slice, plan, sabotage, &mut frames) {
+        Err(Failed::Diverged(again)) if again.step == divergence.step => frames.unwrap_or_default(),
+        _ => vec!["it does not diverge so when it is replayed again".to_owned()],
+    };
+    Err(Failed::Diverged(divergence))
 }
 
 /// A panic is a divergence of its trace, not the end of the run.
@@ -187,10 +194,10 @@ fn on_client_once(
     plan: &Plan,
     sabotage: Sabotage,
     frames: &mut Option<Vec<String>>,
-) -> Result<(), Box<Divergence>> {
+) -> Result<(), Failed> {
     let diverged = |step: usize, why: String| {
-        let expected = plan.expected[step].clone();
-        Box::new(Divergence { step, expected, actual: Err(why), frames: Vec::new() })
+        let (expected, actual) = (plan.expected[step].clone(), Err(why));
+        Failed::Diverged(Box::new(Divergence { step, expected, actual, frames: Vec::new() }))
     };
     let mut at = 0;
     let replayed = catch_unwind(AssertUnwindSafe(|| {
@@ -203,7 +210,9 @@ fn on_client_once(
         if let (Err(_), Some(frames)) = (&compared, frames) {
             *frames = client.tape();
         }
-        compared
+        compared.map_err(|divergence| {
+            client.infeasible().map_or(Failed::Diverged(divergence), Failed::Infeasible)
+        })
     }));
     replayed.unwrap_or_else(|panic| {
         let said = panic.downcast_ref::<String>().map(String::as_str);
@@ -242,6 +251,8 @@ fn shrink<'a>(
     if shortest.actions.len() > divergence.step {
         return None;
     }
-    let shrunk = replay_one(target, slice, shortest, sabotage).err()?;
-    Some((shortest, shrunk))
+    match replay_one(target, slice, shortest, sabotage) {
+        Err(Failed::Diverged(shrunk)) => Some((shortest, shrunk)),
+        Ok(()) | Err(Failed::Infeasible(_)) => None,
+    }
 }

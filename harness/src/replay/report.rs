@@ -27,7 +27,8 @@ pub struct TargetReport {
     pub replayed: usize,
     /// Traces that did not agree.
     pub diverged: usize,
-    /// Abstract transitions that no clock produces: each by name.
+    /// Abstract transitions that no clock produces, or of which the target cannot take the trace:
+    /// each by name.
     pub infeasible: Vec<Infeasible>,
     /// How long replaying took, seconds; the choice of traces not included.
     pub seconds: f64,
@@ -91,6 +92,13 @@ impl TargetReport {
     #[must_use]
     pub fn agrees(&self) -> bool {
         self.diverged == 0
+    }
+
+    /// A trace of this goal cannot be taken on this target.
+    pub(super) fn add_infeasible(&mut self, goal: &Key, why: String) {
+        self.replayed -= 1;
+        let goal = goal.to_string();
+        self.infeasible.push(Infeasible { goal, why, tried: 1, complete: false });
     }
 
     pub(super) fn add(&mut self, goal: &Key, plan: &Plan, divergence: &Divergence) {
@@ -166,6 +174,9 @@ fn consumer(i: usize, expected: &ConsumerView, actual: &ConsumerView, lines: &mu
     note("requests", &expected.requests, &actual.requests);
     note("answers", &expected.answers, &actual.answers);
     note("news", &expected.news, &actual.news);
+    if actual.assignment.is_some() {
+        note("assignment", &expected.assignment, &actual.assignment);
+    }
 }
 
 fn group(expected: &GroupView, actual: &GroupView, lines: &mut Vec<String>) {

@@ -5,7 +5,7 @@ use super::path::{Plans, plans};
 use super::{CANDIDATES_MAX, Target, run_plans, run_slice};
 use evenkeel_coordinator::Mutant;
 use evenkeel_core::group::Mutant as ClientMutant;
-use evenkeel_model::bounds::{Slice, one_member, two_members};
+use evenkeel_model::bounds::{Slice, interval, one_member, two_members};
 use evenkeel_model::explore::{Exploration, Options, explore};
 use std::sync::OnceLock;
 
@@ -68,6 +68,24 @@ fn two_members_without_faults_agree_with_every_target() {
     }
     let replayed = reports[reports.len() - 1].replayed;
     assert_eq!(last.map(|news| (news.done, news.of)), Some((replayed, replayed)));
+}
+
+/// A broker refuses what it is asked before the asker knows of its new epoch; the model and the core
+/// have no such requests.
+#[test]
+fn few_traces_cannot_be_taken_on_the_client_and_each_because_a_broker_refused_a_lookup() {
+    let slice = interval();
+    let plans = plans(&slice, &explored(&slice), CANDIDATES_MAX).expect("the renaming is right");
+    let report = run_plans(&slice, &plans, Target::Client, Sabotage::default(), |_| {});
+    let shown: Vec<_> = report.divergences.iter().map(ToString::to_string).collect();
+    assert!(report.agrees(), "{}", shown.join("\n"));
+    let added = &report.infeasible[plans.infeasible.len()..];
+    assert!(added.len() * 20 < report.goals, "{added:#?}");
+    assert!(
+        added.iter().all(|goal| goal.why.ends_with("refused: STALE_MEMBER_EPOCH")),
+        "{added:?}"
+    );
+    assert_eq!(report.goals, report.replayed + report.infeasible.len());
 }
 
 /// The others need a second member, or two faults.

@@ -45,6 +45,8 @@ pub struct ConsumerView {
     pub answers: Vec<Got>,
     /// What the application heard in this step, in order.
     pub news: Vec<News>,
+    /// What the application is told to be assigned; `None` where it does not look.
+    pub assignment: Option<Partitions>,
 }
 
 /// A consumer's machine.
@@ -199,6 +201,7 @@ impl ConsumerView {
             && self.requests == expected.requests
             && self.answers == expected.answers
             && self.news == expected.news
+            && (self.assignment.is_none() || self.assignment == expected.assignment)
     }
 
     /// A consumer whose process is dead.
@@ -213,6 +216,7 @@ impl ConsumerView {
             requests: Vec::new(),
             answers: Vec::new(),
             news: Vec::new(),
+            assignment: None,
         }
     }
 
@@ -229,6 +233,7 @@ impl ConsumerView {
             requests: node.requests.iter().map(Sent::of).collect(),
             answers: node.answers.iter().map(Got::of).collect(),
             news,
+            assignment: Some(node.group.owned().clone()),
         }
     }
 }

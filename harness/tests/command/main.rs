@@ -84,6 +84,23 @@ fn a_checked_slice_is_told_as_json() {
 }
 
 #[test]
+fn a_replayed_slice_is_told_as_json_for_every_target() {
+    let replayed = run(&["replay", SMALLEST, "--format", "json"]);
+    let report: Value = serde_json::from_str(&replayed.out).expect("standard output is one object");
+    let targets = report["targets"].as_array().expect("targets are listed");
+    let names: Vec<_> = targets.iter().map(|target| target["target"].as_str()).collect();
+    assert_eq!(names, [Some("core"), Some("client")]);
+    for target in targets {
+        assert_eq!(target["slice"], SMALLEST);
+        assert_eq!(target["diverged"], 0, "{target}");
+        let count = |figure: &str| target[figure].as_u64().expect("figures are counts");
+        assert_eq!(count("goals"), count("replayed") + count("infeasible"), "{target}");
+        assert!(count("replayed") > 200, "{target}");
+    }
+    assert_eq!(replayed.code, 0, "{}", replayed.err);
+}
+
+#[test]
 fn the_broker_says_where_it_is_and_ends_at_a_signal() {
     for signal in ["TERM", "INT"] {
         let mut broker = Child::start(&["broker", "--port", "0", "--nodes", "2", "--topic", "t:1"]);

@@ -11,7 +11,7 @@ use evenkeel_core::group;
 use evenkeel_model::bounds::Slice;
 use evenkeel_model::system::Call;
 use evenkeel_spec::words::{Offset, Partitions, TopicId, TopicIdPartition, TopicName};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -46,6 +46,8 @@ pub(super) struct Ear {
     pub(super) callback: Option<OpenCallback>,
     /// What it heard since this was emptied.
     pub(super) news: Vec<News>,
+    /// What it was told to be assigned when a poll returned or a callback began, since then.
+    pub(super) assignment: Option<Partitions>,
     /// What it did not expect, in words.
     pub(super) surprises: Vec<String>,
     callbacks: u64,
@@ -74,6 +76,7 @@ impl Heard {
             call: Call::Outside,
             callback: None,
             news: Vec::new(),
+            assignment: None,
             surprises: Vec::new(),
             callbacks: 0,
         })))
@@ -91,6 +94,11 @@ impl Heard {
         let mut ear = self.ear();
         ear.news.push(News::Surprised);
         ear.surprises.push(what);
+    }
+
+    fn look(&self, topics: &Topics, assignment: &BTreeSet<TopicPartition>) {
+        let ids = assignment.iter().filter_map(|p| topics.by_id(&p.topic, p.partition));
+        self.ear().assignment = Some(ids.collect());
     }
 
     fn calls(&self, call: Call) {
@@ -184,6 +192,7 @@ impl Application {
                 None => self.heard.surprise("a record of an unknown topic".to_owned()),
             }
         }
+        self.heard.look(&self.topics, self.consumer.assignment());
         if count == 0 {
             self.heard.surprise("poll returned nothing".to_owned());
         }
@@ -240,6 +249,7 @@ impl Listener {
     async fn told(
         &mut self,
         told: Told,
+        context: &RebalanceContext,
         partitions: &[TopicPartition],
     ) -> Result<(), ListenerError> {
         let ids = partitions.iter().map(|p| self.topics.by_id(&p.topic, p.partition));
@@ -248,6 +258,7 @@ impl Listener {
             self.heard.surprise("a callback for an unknown topic".to_owned());
             return Ok(());
         };
+        self.heard.look(&self.topics, context.assignment());
         let (end, ended) = oneshot::channel();
         let number = {
             let mut ear = self.heard.ear();
@@ -272,26 +283,26 @@ impl Listener {
 impl RebalanceListener for Listener {
     async fn on_partitions_assigned(
         &mut self,
-        _: &mut RebalanceContext,
+        context: &mut RebalanceContext,
         partitions: &[TopicPartition],
     ) -> Result<(), ListenerError> {
-        self.told(Told::Assigned, partitions).await
+        self.told(Told::Assigned, context, partitions).await
     }
 
     async fn on_partitions_revoked(
         &mut self,
-        _: &mut RebalanceContext,
+        context: &mut RebalanceContext,
         partitions: &[TopicPartition],
     ) -> Result<(), ListenerError> {
-        self.told(Told::Revoked, partitions).await
+        self.told(Told::Revoked, context, partitions).await
     }
 
     async fn on_partitions_lost(
         &mut self,
-        _: &mut RebalanceContext,
+        context: &mut RebalanceContext,
         partitions: &[TopicPartition],
     ) -> Result<(), ListenerError> {
-        self.told(Told::Lost, partitions).await
+        self.told(Told::Lost, context, partitions).await
     }
 }
 

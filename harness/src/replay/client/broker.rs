@@ -9,6 +9,7 @@ use evenkeel_broker::{
 };
 use evenkeel_model::bounds::Slice;
 use evenkeel_spec::words::{ErrorCode, NodeId};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
@@ -28,6 +29,8 @@ pub(super) struct Hooked {
     pub(super) refusal: Option<ErrorCode>,
     /// What the group's requests were answered.
     pub(super) answered: Vec<Got>,
+    /// How the last lookup of positions was refused, by client id; `None`: it was not.
+    pub(super) lookups: BTreeMap<String, Option<ErrorCode>>,
 }
 
 impl Hooks {
@@ -53,7 +56,12 @@ impl Interceptor for Tap {
         self.0.with(|hooked| hooked.refusal.take()).map_or(Before::Process, Before::Forge)
     }
 
-    fn on_answer(&self, _: &Request, answer: &Answer) -> After {
+    fn on_answer(&self, request: &Request, answer: &Answer) -> After {
+        if let Some(AnswerWords::OffsetFetch(fetched)) = &answer.words {
+            let refused = fetched.as_ref().err().copied();
+            self.0.with(|hooked| hooked.lookups.insert(request.client_id.clone(), refused));
+            return After::Answer;
+        }
         let got = match &answer.words {
             Some(AnswerWords::Heartbeat(answer)) => Some(Got::heartbeat(answer)),
             Some(AnswerWords::OffsetCommit(answer)) => Some(Got::Commit(answer.clone())),

@@ -128,6 +128,7 @@ impl Member {
             requests: self.requests.iter().map(|held| held.sent.clone()).collect(),
             answers: self.answers.iter().map(|(_, got)| got.clone()).collect(),
             news: ear.news.clone(),
+            assignment: ear.assignment.clone(),
         }
     }
 }

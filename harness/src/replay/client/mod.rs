@@ -23,7 +23,7 @@ use bytes::Bytes;
 use evenkeel_broker::{Cluster, Timer};
 use evenkeel_model::bounds::Slice;
 use evenkeel_model::system::{Action, Refusal};
-use evenkeel_spec::words::{HeartbeatEpoch, NodeId, TopicIdPartition};
+use evenkeel_spec::words::{ErrorCode, HeartbeatEpoch, NodeId, TopicIdPartition};
 use links::{Came, Habits, Links, Why, model_node};
 use member::{FETCH_WAIT_MS, Member};
 use quiet::Quiet;
@@ -57,6 +57,7 @@ struct World<'a> {
     members: Vec<Option<Member>>,
     late: Vec<Late>,
     group: Option<Arc<GroupView>>,
+    infeasible: Option<String>,
 }
 
 /// Requests from broken connections that may still be processed.
@@ -105,6 +106,7 @@ impl<'a> Client<'a> {
             members,
             late: (0..slice.members).map(|_| Late::default()).collect(),
             group: None,
+            infeasible: None,
         };
         drop(entered);
         let mut client = Self { runtime, world };
@@ -128,6 +130,11 @@ impl<'a> Client<'a> {
         runtime.block_on(world.step(action, plan, step))
     }
 
+    /// Why the step that failed cannot be taken here, if it cannot.
+    pub(crate) fn infeasible(&mut self) -> Option<String> {
+        self.world.infeasible.take()
+    }
+
     /// The frames of the last step, and what nobody expected, in words.
     pub(crate) fn tape(&mut self) -> Vec<String> {
         let mut tape = self.world.links.tape.take().unwrap_or_default();
@@ -148,7 +155,9 @@ impl World<'_> {
         step: usize,
     ) -> Result<View, &'static str> {
         for member in self.members.iter_mut().flatten() {
-            member.heard.ear().news.clear();
+            let mut ear = member.heard.ear();
+            ear.news.clear();
+            ear.assignment = None;
         }
         if let Some(tape) = &mut self.links.tape {
             tape.clear();
@@ -320,7 +329,10 @@ impl World<'_> {
         partition: TopicIdPartition,
     ) -> Result<(), &'static str> {
         for _ in 0..FETCHES_MAX {
-            let link = self.links.fetching(i).ok_or("nothing is being fetched")?;
+            let Some(link) = self.links.fetching(i) else {
+                self.infeasible = self.refused_lookup(i);
+                return Err("nothing is being fetched");
+            };
             self.cluster.withhold_records(false);
             link.forward(false);
             self.quiet.come().await;
@@ -332,6 +344,19 @@ impl World<'_> {
             }
         }
         Err("poll does not return the record")
+    }
+
+    /// Why a consumer cannot know its position: the model has no lookups of positions, but a broker
+    /// refuses one that overtakes the member's next epoch or the news of another coordinator.
+    fn refused_lookup(&self, i: usize) -> Option<String> {
+        let refused =
+            self.hooks.with(|hooked| hooked.lookups.get(&client_id(i)).copied().flatten());
+        match refused? {
+            code @ (ErrorCode::NotCoordinator | ErrorCode::StaleMemberEpoch) => {
+                Some(format!("the lookup of c{i}'s position was refused: {}", code.name()))
+            }
+            _ => None,
+        }
     }
 
     fn fire(&mut self, timer: Timer) -> Result<(), &'static str> {

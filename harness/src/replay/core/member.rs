@@ -472,6 +472,7 @@ impl<'a> Member<'a> {
             requests: requests.collect(),
             answers: answers.collect(),
             news: self.news.clone(),
+            assignment: None,
         }
     }
 }
