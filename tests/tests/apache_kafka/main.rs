@@ -11,6 +11,7 @@ mod evenkeel_member;
 mod generated;
 mod group;
 mod meeting;
+mod refusals;
 #[allow(unexpected_cfgs)] // The features are those of the crate whose test it is.
 #[path = "../../../model/coordinator/tests/script/mod.rs"]
 mod script;
@@ -68,6 +69,11 @@ const TESTS: &[(&str, Test)] = &[
         differential::failovers,
     ),
     ("apache_kafka_and_our_coordinator_answer_the_models_edges_alike", generated::edges),
+    (
+        "a_broker_without_the_consumer_protocol_is_named_with_what_to_enable",
+        refusals::without_consumer_protocol,
+    ),
+    ("a_group_that_apache_kafka_forbids_is_told_with_what_to_do", refusals::forbidden_groups),
     ("kafkas_consumer_reads_what_kafkas_producer_wrote", group::kafka_alone),
     ("evenkeel_reads_what_kafkas_producer_wrote", evenkeel_member::alone),
     ("evenkeel_java_librdkafka_2_16_0_and_franz_go_1_22_2_on_kafka", evenkeel_member::on_kafka),
