@@ -3,13 +3,16 @@
 //! (`src/bin/evenkeel-member.rs`).
 
 use crate::process;
+use crate::validated::Recording;
 use evenkeel::{
-    CloseReport, CommitError, Consumer, ListenerError, PollError, RebalanceContext,
-    RebalanceListener, Records, TopicPartition,
+    CloseReport, CommitError, Consumer, ConsumerBuilder, ListenerError, PollError,
+    RebalanceContext, RebalanceListener, Records, TopicPartition,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -33,6 +36,9 @@ pub struct Settings {
     pub listens: bool,
     /// More of Kafka's keys.
     pub properties: Vec<(String, String)>,
+    /// Where its run is written to, for who looks at it after the process is gone; `None`: into
+    /// memory, and it is held against the model at the end.
+    pub record: Option<PathBuf>,
 }
 
 /// Why a member ended otherwise than it was asked to.
@@ -48,6 +54,9 @@ pub enum MemberError {
     /// It closed, and something was lost.
     #[error("a member did not close well: {0:?}")]
     Closed(CloseReport),
+    /// What it did is not what the model permits.
+    #[error("a member's run is {0}")]
+    NotPermitted(String),
     /// Its thread panicked.
     #[error("a member panicked")]
     Panicked,
@@ -65,6 +74,7 @@ impl Settings {
             auto_commit: false,
             listens: true,
             properties: Vec::new(),
+            record: None,
         }
     }
 
@@ -141,7 +151,8 @@ impl Thread {
     }
 }
 
-/// Consumes until `stop`, then closes; says each event as it happens.
+/// Consumes until `stop`, then closes; says each event as it happens. Its run must be one that the
+/// model permits.
 ///
 /// # Errors
 /// See [`MemberError`]; a failed poll or commit after which the consumer goes on is an event.
@@ -150,7 +161,26 @@ pub async fn consume(
     say: impl Fn(Value) + Clone + Send + 'static,
     stop: impl Future<Output = ()>,
 ) -> Result<(), MemberError> {
-    let mut builder = Consumer::builder()
+    let builder = Consumer::builder();
+    if let Some(file) = &settings.record {
+        let file = File::create(file).map_err(|error| MemberError::Setup(error.to_string()))?;
+        return consume_by(builder.record_run(file), settings, say, stop).await;
+    }
+    let recording = Recording::default();
+    let builder = builder.record_run(recording.clone());
+    let ended = consume_by(builder, settings, say.clone(), stop).await;
+    let events = recording.check().map_err(MemberError::NotPermitted)?;
+    say(json!({"name": "run_permitted", "events": events}));
+    ended
+}
+
+async fn consume_by(
+    builder: ConsumerBuilder,
+    settings: &Settings,
+    say: impl Fn(Value) + Clone + Send + 'static,
+    stop: impl Future<Output = ()>,
+) -> Result<(), MemberError> {
+    let mut builder = builder
         .bootstrap_servers(&settings.bootstrap)
         .group_id(&settings.group)
         .property("auto.offset.reset", "earliest")

@@ -1,10 +1,11 @@
 //! Every run of evenkeel's in a test is recorded and held against the model: always, also where a
-//! test is about something else.
+//! test is about something else. With `EVENKEEL_RUNS=<folder>` they are kept there.
 
 use evenkeel::ConsumerBuilder;
 use evenkeel_harness::validate::{Run, Verdict, validate};
 use std::cell::RefCell;
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A run that is being recorded. Clones share it.
@@ -74,7 +75,8 @@ impl Drop for Validated {
         if std::thread::panicking() {
             return;
         }
-        for recording in recordings {
+        for (number, recording) in recordings.into_iter().enumerate() {
+            keep(number, &recording);
             if let Err(why) = recording.check() {
                 panic!("a run of this test is not permitted: {why}");
             }
@@ -93,6 +95,15 @@ pub fn recorded(builder: ConsumerBuilder) -> ConsumerBuilder {
         recordings.push(recording.clone());
     });
     builder.record_run(recording)
+}
+
+/// Writes a run to the folder that `EVENKEEL_RUNS` names, under the test's name.
+fn keep(number: usize, recording: &Recording) {
+    let Some(folder) = std::env::var_os("EVENKEEL_RUNS") else { return };
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("test").replace("::", "-");
+    let file = Path::new(&folder).join(format!("{test}-{number}.jsonl"));
+    std::fs::write(&file, recording.text()).expect("EVENKEEL_RUNS is a folder");
 }
 
 thread_local! {

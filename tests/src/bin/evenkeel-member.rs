@@ -1,5 +1,5 @@
 //! evenkeel as a member of a group in a process of its own, so that a test can kill it: arguments
-//! `BOOTSTRAP GROUP TOPIC [key=value]…`, events on standard output, SIGTERM closes.
+//! `BOOTSTRAP GROUP TOPIC [record=FILE] [key=value]…`, events on standard output, SIGTERM closes.
 
 use evenkeel_tests::member::{self, Settings};
 use std::io::Write;
@@ -34,6 +34,10 @@ fn settings(mut args: impl Iterator<Item = String>) -> Option<Settings> {
     settings.topic = args.next()?;
     for arg in args {
         let (key, value) = arg.split_once('=')?;
+        if key == "record" {
+            settings.record = Some(value.into());
+            continue;
+        }
         settings = settings.property(key, value);
     }
     Some(settings)

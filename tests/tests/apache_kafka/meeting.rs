@@ -6,6 +6,7 @@ use crate::group::PATIENCE;
 use evenkeel_tests::ledger::{self, Ending, Ledger, Partition};
 use evenkeel_tests::member::{Settings, Thread};
 use evenkeel_tests::process::{self, Process, ProcessError, Signal};
+use evenkeel_tests::validated;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -21,6 +22,8 @@ pub(crate) struct Meeting {
     pub(crate) dir: PathBuf,
     pub(crate) begin: Instant,
     pub(crate) members: Vec<(String, Peer)>,
+    /// Where processes of evenkeel's write down their runs.
+    pub(crate) recorded: Vec<(String, PathBuf)>,
     /// Those that are not in it any more, with all they said.
     pub(crate) gone: Vec<(String, Vec<Value>, Ending)>,
 }
@@ -36,7 +39,8 @@ impl Meeting {
     pub(crate) fn new(name: &'static str, bootstrap: String, partitions: usize) -> Self {
         let (dir, begin) = (std::env::temp_dir(), Instant::now());
         let (members, gone) = (Vec::new(), Vec::new());
-        Self { name, bootstrap, partitions, dir, begin, members, gone }
+        let recorded = Vec::new();
+        Self { name, bootstrap, partitions, dir, begin, members, recorded, gone }
     }
 
     /// A member of evenkeel's in this process.
@@ -49,6 +53,9 @@ impl Meeting {
     pub(crate) fn join_process(&mut self, name: &str) -> Result<(), ProcessError> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel-member"));
         command.args([&self.bootstrap, self.name, self.name]);
+        let recorded = self.dir.join(format!("{}-{name}.run.jsonl", self.name));
+        command.arg(format!("record={}", recorded.display()));
+        self.recorded.push((name.into(), recorded));
         let process = Process::spawn(name, &mut command, &self.dir.join(format!("{name}.log")))?;
         self.join(name, Peer::Process(process));
         Ok(())
@@ -163,7 +170,8 @@ impl Meeting {
     }
 
     /// Holds the account of those who have gone against what was written: `count` records in all.
-    /// Nothing is lost, nothing comes twice without excuse.
+    /// Nothing is lost, nothing comes twice without excuse; and what evenkeel's members did is what
+    /// the model permits. (Those on threads have seen to that themselves.)
     pub(crate) fn settle_account(&self, count: u64) -> Outcome {
         let mut ledger = Ledger::default();
         let count_of = |wanted: &dyn Fn(&Value) -> bool| {
@@ -187,6 +195,16 @@ impl Meeting {
             count_of(&|event| event["name"] == "partitions_lost"),
             count_of(&|event| event["name"] == "offsets_committed" && event["success"] == false),
         ));
+        for (name, events, _) in &self.gone {
+            for event in events.iter().filter(|event| event["name"] == "run_permitted") {
+                self.say(&format!("{name}: a permitted run of {} events", event["events"]));
+            }
+        }
+        for (name, file) in &self.recorded {
+            let events = validated::check(&std::fs::read_to_string(file)?)
+                .map_err(|why| format!("the run of {name} is {why}"))?;
+            self.say(&format!("{name}: a permitted run of {events} events"));
+        }
         assert_eq!(ledger.gaps(), Vec::<String>::new(), "what is lost");
         assert_eq!((ledger.distinct(), ledger.duplicates()), (count, 0), "{:?}", ledger.repeats());
         Ok(())
