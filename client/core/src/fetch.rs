@@ -153,6 +153,21 @@ impl<C: Chunk> Fetcher<C> {
         self.asks.iter().filter(wanted).copied()
     }
 
+    /// Partitions that may be read and of which as much is buffered as may be. No request goes to
+    /// their leader: it would leave them out, so that the broker could park it for want of the
+    /// other partitions' records while the application empties what is buffered, and reading would
+    /// stand still for `fetch.max.wait.ms` each time (KAFKA-17182 has the same in Kafka's consumer).
+    pub(crate) fn full(
+        &self,
+        may_read: impl Fn(TopicIdPartition) -> bool,
+    ) -> impl Iterator<Item = TopicIdPartition> {
+        let bytes_max = self.limits.partition_bytes_max as usize;
+        let full = move |(id, stream): &(&TopicIdPartition, &Stream<C>)| {
+            stream.asked_at.is_none() && stream.is_full(bytes_max) && may_read(**id)
+        };
+        self.streams.iter().filter(full).map(|(id, _)| *id)
+    }
+
     /// Whether a request to this broker is outstanding.
     pub(crate) fn is_flying(&self, node: NodeId) -> bool {
         self.flights.contains_key(&node)
@@ -328,10 +343,12 @@ impl<C: Chunk> Stream<C> {
     }
 
     fn is_wanted(&self, bytes_max: usize) -> bool {
-        let full = self.chunks.len() >= CHUNKS_MAX
-            || (!self.chunks.is_empty() && self.bytes() >= bytes_max);
         let refused = self.out_of_range && !self.chunks.is_empty();
-        self.asked_at.is_none() && !self.pausing && !full && !refused
+        self.asked_at.is_none() && !self.pausing && !self.is_full(bytes_max) && !refused
+    }
+
+    fn is_full(&self, bytes_max: usize) -> bool {
+        self.chunks.len() >= CHUNKS_MAX || (!self.chunks.is_empty() && self.bytes() >= bytes_max)
     }
 
     fn on_error(&mut self, id: TopicIdPartition, code: ErrorCode, out: &mut Vec<Order>) {

@@ -8,7 +8,7 @@ use crate::position::Start;
 use crate::request::{ListOffset, Request};
 use crate::{CallId, Chunk, Incarnation, Output, Warning};
 use evenkeel_spec::words::{LeaderEpoch, NodeId, OffsetFetch, TopicIdPartition};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl<C: Chunk> Shell<C> {
     pub(super) fn ask(&mut self) {
@@ -157,6 +157,8 @@ impl<C: Chunk> Shell<C> {
         let mut by_leader = BTreeMap::<NodeId, Vec<(TopicIdPartition, Option<LeaderEpoch>)>>::new();
         let mut is_leaderless = false;
         let may_read = |id| self.positions.may_read(id) && self.metadata.is_subscribed(id);
+        let full: BTreeSet<NodeId> =
+            self.fetcher.full(may_read).filter_map(|id| self.metadata.leader(id)).collect();
         for id in self.fetcher.wanted(may_read) {
             match self.metadata.leader(id) {
                 Some(leader) => {
@@ -171,7 +173,9 @@ impl<C: Chunk> Shell<C> {
         }
         let leaders = self.fetcher.flights() + by_leader.len();
         for (leader, partitions) in by_leader {
-            if self.fetcher.is_flying(leader) || self.peers.is_backing_off(Peer::Data(leader)) {
+            let is_flying = self.fetcher.is_flying(leader);
+            if is_flying || full.contains(&leader) || self.peers.is_backing_off(Peer::Data(leader))
+            {
                 continue;
             }
             if let Some(mut fetch) = self.fetcher.ask(leader, &partitions, leaders) {

@@ -62,6 +62,19 @@ fn no_poll_returns_more_than_max_poll_records_and_partitions_take_turns() {
 }
 
 #[test]
+fn a_backlog_is_read_at_speed_beside_partitions_that_have_no_records() {
+    let mut config = config();
+    config.max_partition_fetch_bytes = 16_000;
+    let mut world = World::new(config);
+    world.create("orders", &[20_000, 0, 0, 0]);
+    world.subscribe(&["orders"], false);
+    world.consume(20_000);
+    // Joining, and one request that is parked before the backlog's partition is looked up.
+    let took_ms = world.now;
+    assert!(took_ms < 2_000, "{took_ms} ms: requests for nothing but empty partitions are parked");
+}
+
+#[test]
 fn a_delivery_that_nobody_took_holds_back_the_next_and_is_not_committed() {
     let (mut world, ids) = joined(&[1_200]);
     let first = world.poll(1_000).expect("records");
