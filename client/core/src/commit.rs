@@ -320,3 +320,6 @@ impl Entry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,8 @@ mod output;
 mod position;
 pub mod request;
 mod shell;
+#[cfg(test)]
+mod table;
 mod time;
 
 pub use chunk::{Chunk, Taken};

@@ -99,3 +99,6 @@ impl Lookup {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,11 @@
+mod table;
+
 use super::{Connection, ConnectionTimer, Names, Order};
 use crate::request::Request;
 use crate::{Cause, ConnectionId, DisconnectReason, Misbehaved, RequestId, Time};
 use evenkeel_spec::words::Step;
 
+#[derive(Clone)]
 struct World {
     machine: Connection<&'static str>,
     names: Names,

@@ -196,7 +196,7 @@ const fn row(
 
 #[cfg(test)]
 mod tests {
-    use super::{Action, data_path};
+    use super::{Action, DataPath, data_path};
     use evenkeel_spec::words::ErrorCode;
 
     #[test]
@@ -225,6 +225,29 @@ mod tests {
             }
             assert!(known || !is_common(code), "{code}");
         }
+    }
+
+    /// What is told everywhere is left out: the table's rule is that it is.
+    #[test]
+    fn what_we_do_about_each_code_is_the_table_in_spec() {
+        let row = |code: &str, [fetch, list, metadata, offsets]: [&str; 4]| {
+            let text = format!("{code:<40} {fetch:<17} {list:<17} {metadata:<17} {offsets}");
+            text.trim_end().to_owned()
+        };
+        let mut table = vec![row("code", ["Fetch", "ListOffsets", "Metadata", "OffsetFetch"])];
+        for &code in ErrorCode::ALL {
+            let DataPath { fetch, list_offsets, metadata, offset_fetch } = data_path(code);
+            let actions = [fetch, list_offsets, metadata, offset_fetch];
+            if actions.iter().any(|action| *action != Action::Tell) {
+                let words = actions.map(|action| format!("{action:?}"));
+                table.push(row(&code.to_string(), words.each_ref().map(String::as_str)));
+            }
+        }
+        insta::with_settings!({
+            snapshot_path => "../../../../spec/snapshot",
+            prepend_module_to_snapshot => false,
+            omit_expression => true,
+        }, { insta::assert_snapshot!("disposition-data-path", table.join("\n")) });
     }
 
     /// Errors that `KafkaApis` gives for these APIs while a cluster is healthy but moving.

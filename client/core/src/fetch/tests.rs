@@ -1,3 +1,5 @@
+mod table;
+
 use super::{Fetcher, Order};
 use crate::position::Position;
 use crate::request::Fetched;

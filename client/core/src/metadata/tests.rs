@@ -1,3 +1,5 @@
+mod table;
+
 use super::{Metadata, Order};
 use crate::Address;
 use crate::request::{self, PartitionMetadata, Request, TopicMetadata};

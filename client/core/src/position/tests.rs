@@ -1,3 +1,5 @@
+mod table;
+
 use super::{Order, Position, Positions, Start, Tell};
 use crate::request::{ListedOffset, OffsetAt};
 use crate::{Incarnation, OffsetReset, SeekTo};

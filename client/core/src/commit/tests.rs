@@ -1,0 +1,146 @@
+use super::{Commit, Offsets};
+use crate::Incarnation;
+use crate::group::{CommitError, CommitId, Output};
+use crate::table::{Input, check, table};
+use evenkeel_spec::words::{Committed, Epoch, ErrorCode, Offset, TopicId, TopicIdPartition};
+
+#[test]
+fn every_state_with_every_input_is_the_table_in_spec() {
+    check("commit-table", &table(&states(), &inputs(), stands));
+}
+
+fn states() -> Vec<(&'static str, Commit)> {
+    let make = |build: fn(&mut Commit)| {
+        let mut commit = Commit::default();
+        build(&mut commit);
+        commit
+    };
+    vec![
+        ("nothing returned", make(|_| {})),
+        ("at work", make(at_work)),
+        ("released", make(released)),
+        (
+            "due by interval",
+            make(|c| {
+                released(c);
+                c.commit_released(None, None);
+            }),
+        ),
+        (
+            "the application's word waits",
+            make(|c| {
+                at_work(c);
+                c.on_commit(CommitId(1), at(7), &mut Vec::new());
+            }),
+        ),
+        ("in flight", make(in_flight)),
+        (
+            "in flight, another waits",
+            make(|c| {
+                in_flight(c);
+                c.on_returned(&at(9));
+                c.on_commit(CommitId(2), at(9), &mut Vec::new());
+            }),
+        ),
+        (
+            "backing off",
+            make(|c| {
+                in_flight(c);
+                c.on_retry(None, &mut Vec::new());
+            }),
+        ),
+        (
+            "accepted",
+            make(|c| {
+                in_flight(c);
+                c.on_answer(&[(P, Ok(()))].into(), &mut Vec::new());
+            }),
+        ),
+    ]
+}
+
+fn at_work(commit: &mut Commit) {
+    commit.on_returned(&at(7));
+}
+
+fn released(commit: &mut Commit) {
+    at_work(commit);
+    commit.release();
+}
+
+fn in_flight(commit: &mut Commit) {
+    released(commit);
+    commit.on_commit(CommitId(1), at(7), &mut Vec::new());
+    commit.send(Incarnation(1), Epoch(2), None);
+}
+
+fn inputs() -> Vec<(&'static str, Input<Commit>)> {
+    vec![
+        ("records to 9 returned", |c| act(c, |c, _| c.on_returned(&at(9)))),
+        ("sought to 3", |c| act(c, |c, _| c.on_sought(P, Some(Committed::at(Offset(3)))))),
+        ("sought to the end", |c| act(c, |c, _| c.on_sought(P, None))),
+        ("released", |c| act(c, |c, _| c.release())),
+        ("commit what is released", |c| act(c, |c, _| c.commit_released(None, None))),
+        ("commit() of 8", |c| act(c, |c, out| c.on_commit(CommitId(3), at(8), out))),
+        ("commit() of nothing", |c| act(c, |c, out| c.on_commit(CommitId(3), Offsets::new(), out))),
+        ("commit() abandoned", |c| act(c, |c, _| c.on_abandoned(CommitId(1)))),
+        ("refresh", |c| act(c, |c, _| c.refresh(None))),
+        ("send", |c| {
+            let sent = c.send(Incarnation(2), Epoch(2), None);
+            vec![format!("request {}", sent.get(&P).map_or(0, |committed| committed.offset.0))]
+        }),
+        ("accepted", |c| act(c, |c, out| c.on_answer(&[(P, Ok(()))].into(), out))),
+        ("OFFSET_METADATA_TOO_LARGE of the partition", |c| {
+            let refused = [(P, Err(ErrorCode::OffsetMetadataTooLarge))].into();
+            act(c, |c, out| c.on_answer(&refused, out))
+        }),
+        ("UNKNOWN_MEMBER_ID", |c| act(c, |c, out| c.on_refused(ErrorCode::UnknownMemberId, out))),
+        ("to be retried", |c| act(c, |c, out| c.on_retry(None, out))),
+        ("backoff over", |c| act(c, |c, _| c.on_backoff())),
+        ("time to revoke over", |c| {
+            act(c, |c, out| c.give_up(&[P].into(), CommitError::Expired, out))
+        }),
+        ("ownership ended", |c| act(c, |c, out| c.on_ownership_ended(&[P].into(), None, out))),
+    ]
+}
+
+fn act(commit: &mut Commit, input: impl FnOnce(&mut Commit, &mut Vec<Output>)) -> Vec<String> {
+    let mut out = Vec::new();
+    input(commit, &mut out);
+    let word = |output: &Output| match output {
+        Output::CommitDone { id, result: Ok(()) } => format!("done {}", id.0),
+        Output::CommitDone { id, result: Err(error) } => format!("failed {}: {error:?}", id.0),
+        Output::Arm(timer, step) => format!("+{timer:?} x{}", 1 << step.exponent()),
+        other => format!("{other:?}"),
+    };
+    out.iter().map(word).collect()
+}
+
+fn stands(commit: &Commit) -> String {
+    let mut words = Vec::new();
+    for progress in commit.progress.values() {
+        for (word, offset) in [
+            ("at work to", &progress.unreleased),
+            ("released to", &progress.released),
+            ("accepted to", &progress.accepted),
+        ] {
+            words.extend(offset.as_ref().map(|at| format!("{word} {}", at.offset.0)));
+        }
+    }
+    if !commit.pending.is_empty() {
+        words.push(format!("{} waiting", commit.pending.len()));
+    }
+    if let Some(flight) = &commit.in_flight {
+        words.push(format!("{} in flight", flight.entries.len()));
+    }
+    if commit.backing_off {
+        words.push("backing off".into());
+    }
+    if words.is_empty() { "-".into() } else { words.join(", ") }
+}
+
+fn at(offset: u64) -> Offsets {
+    [(P, Committed::at(Offset(offset)))].into()
+}
+
+const P: TopicIdPartition = TopicIdPartition::new(TopicId::from_u32(1), 0);
