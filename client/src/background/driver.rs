@@ -130,7 +130,7 @@ impl Driver {
             self.turns.fetch_add(1, Ordering::Relaxed);
             match turn {
                 Turn::Timer => {
-                    self.feed((), |_, _, ()| {}, |shell, now, ()| shell.handle_timeout(now))
+                    self.feed((), |_, _, ()| {}, |shell, now, ()| shell.handle_timeout(now));
                 }
                 Turn::Net(event) => {
                     self.on_net(event);
@@ -207,11 +207,7 @@ impl Driver {
                 command
             }
         };
-        self.feed(
-            command,
-            |recorder, now, command| recorder.command(now, command),
-            |shell, now, command| shell.handle_command(now, command),
-        );
+        self.feed(command, Recorder::command, Shell::handle_command);
     }
 
     fn on_net(&mut self, event: NetEvent) {
@@ -222,7 +218,7 @@ impl Driver {
         }
         match event.news {
             News::Connected => {
-                self.feed(id, |_, _, _| {}, |shell, now, id| shell.handle_connected(now, id));
+                self.feed(id, |_, _, _| {}, Shell::handle_connected);
             }
             News::Frame(frame) => self.on_frame(id, frame),
             News::Ended(cause) => {
