@@ -7,7 +7,7 @@ use evenkeel::{
 };
 use evenkeel_broker::{After, Answer, AnswerWords, Cluster, Interceptor, Request, RequestWords};
 use evenkeel_spec::words::HeartbeatEpoch;
-use evenkeel_tests::validated::Validated;
+use evenkeel_tests::validated::{Validated, recorded};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -229,7 +229,7 @@ fn an_application_that_blocks_its_only_thread_for_ten_seconds_keeps_a_session_of
     let application =
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     application.block_on(async {
-        let mut consumer = Consumer::builder()
+        let mut consumer = recorded(Consumer::builder())
             .bootstrap_servers(cluster.bootstrap_servers())
             .group_id("g")
             .property("auto.offset.reset", "earliest")

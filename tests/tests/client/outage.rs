@@ -7,7 +7,7 @@ use evenkeel::{
 };
 use evenkeel_broker::Cluster;
 use evenkeel_spec::words::NodeId;
-use evenkeel_tests::validated::Validated;
+use evenkeel_tests::validated::{Validated, recorded};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::runtime::Handle;
@@ -34,7 +34,7 @@ impl Connector for Peer {
 }
 
 async fn first_error(connector: impl Connector) -> PollError {
-    let mut consumer = Consumer::builder()
+    let mut consumer = recorded(Consumer::builder())
         .bootstrap_servers("peer:9092")
         .group_id("g")
         .property("default.api.timeout.ms", "10000")
@@ -137,7 +137,7 @@ fn over_tcp_it_reads_from_a_thread_of_its_own_and_is_built_outside_of_a_runtime(
         cluster
     });
     append_numbered(&cluster, "t", 3, 1_000);
-    let mut consumer = Consumer::builder()
+    let mut consumer = recorded(Consumer::builder())
         .bootstrap_servers(cluster.bootstrap_servers())
         .group_id("g")
         .property("auto.offset.reset", "earliest")
