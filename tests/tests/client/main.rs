@@ -5,4 +5,5 @@ mod faults;
 mod group;
 mod liveness;
 mod outage;
+mod sockets;
 mod support;
