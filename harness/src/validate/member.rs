@@ -14,13 +14,18 @@ use evenkeel_core::group::{
 use evenkeel_spec::words::{
     Assignor, Heartbeat, NodeId, OffsetCommit, Owner, Partitions, Step, Timer,
 };
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 /// One explanation.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Member {
     pub(super) group: Group,
-    pub(super) timers: BTreeSet<Timer>,
+    /// The armed timers, and when each may fire at the earliest, milliseconds.
+    pub(super) timers: BTreeMap<Timer, u64>,
+    /// The date that timers are armed at, or one before it, milliseconds.
+    now: u64,
+    /// `max.poll.interval.ms`.
+    patience_ms: u64,
     /// What the group orders and was not carried out yet: empty between events.
     orders: VecDeque<Output>,
     /// A lookup that waits for somebody to be asked.
@@ -101,7 +106,9 @@ impl Member {
                 assignor,
                 mutant: None,
             }),
-            timers: BTreeSet::new(),
+            timers: BTreeMap::new(),
+            now: 0,
+            patience_ms: header.rebalance_timeout_ms.into(),
             orders: VecDeque::new(),
             lookup: None,
             queue: VecDeque::new(),
@@ -133,9 +140,12 @@ impl Member {
 
     /// What may have happened without being seen: an armed timer has fired, or a lookup was lost
     /// with the connection that it waited for.
-    pub(super) fn hidden_steps(&self, wire: &Wire) -> Vec<Self> {
+    /// Between the last event and one at `at_ms`. The application's patience is the longest of all
+    /// timers and the one whose length is known, so that its date counts; the others' do not.
+    pub(super) fn hidden_steps(&self, wire: &Wire, at_ms: u64) -> Vec<Self> {
         let mut steps = Vec::new();
-        for &timer in &self.timers {
+        let due = self.timers.iter().filter(|(_, earliest)| **earliest <= at_ms);
+        for &timer in due.map(|(timer, _)| timer) {
             let mut fired = self.clone();
             fired.timers.remove(&timer);
             fired.tell(|group, out| group.on_timer(timer, out));
@@ -150,6 +160,11 @@ impl Member {
             steps.push(lost);
         }
         steps
+    }
+
+    /// An event comes at this date: what it arms is armed then.
+    pub(super) fn set_now(&mut self, at_ms: u64) {
+        self.now = at_ms;
     }
 
     /// Whether something must be seen before anything else may happen.
@@ -233,7 +248,9 @@ impl Member {
                 self.send(to, incarnation, Asked::Commit(request), wire);
             }
             Output::Arm(timer, _) => {
-                self.timers.insert(timer);
+                let patience = matches!(timer, Timer::PollInterval | Timer::Revocation);
+                let ms = if patience { self.patience_ms } else { 0 };
+                self.timers.insert(timer, if ms == 0 { 0 } else { self.now.saturating_add(ms) });
             }
             Output::Disarm(timer) => {
                 self.timers.remove(&timer);

@@ -5,7 +5,8 @@
 //! group machine ([`evenkeel_core::group::Group`], which the model explores) with what it has yet
 //! to be seen to do. What cannot be seen (which timer fired when, who needed the coordinator, which
 //! connection a lookup waited for) is tried in every way. A run is refused at the event that no
-//! explanation takes. Nothing is judged by dates: spec/09 says what that leaves open.
+//! explanation takes. Of dates only `max.poll.interval.ms` is judged: spec/09 says what that leaves
+//! open.
 
 mod alter;
 mod member;
@@ -109,7 +110,8 @@ impl Frontier {
         };
         let mut reasons = BTreeSet::new();
         let mut next = HashSet::new();
-        for member in &members {
+        for mut member in members.iter().cloned() {
+            member.set_now(entry.at_ms);
             match member.on(&entry.event, &about, &self.wire) {
                 Ok(members) => next.extend(members.into_iter().map(Member::canonical)),
                 Err(reason) => {
@@ -131,7 +133,7 @@ impl Frontier {
         let mut waiting: Vec<Member> = self.members.clone();
         while let Some(member) = waiting.pop() {
             if member.is_at_rest() {
-                for step in member.hidden_steps(&self.wire) {
+                for step in member.hidden_steps(&self.wire, entry.at_ms) {
                     let step = step.canonical();
                     if !known.contains(&step) {
                         known.insert(step.clone());
