@@ -3,6 +3,7 @@
 //! An input that the machine's owner never gives in a state is refused there by an assertion: the
 //! table shows its sentence.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -19,15 +20,22 @@ pub(crate) fn table<M: Clone>(
     let mut table = String::new();
     for (state, machine) in states {
         writeln!(table, "## {state}: {}", stands(machine)).expect("text");
+        let mut never = BTreeMap::<String, Vec<&str>>::new();
         for (name, input) in inputs {
             let mut after = machine.clone();
             let row = match catch_unwind(AssertUnwindSafe(|| input(&mut after))) {
                 Ok(orders) if orders.is_empty() && stands(&after) == stands(machine) => continue,
                 Ok(orders) if orders.is_empty() => stands(&after),
                 Ok(orders) => format!("{}: {}", stands(&after), orders.join(", ")),
-                Err(panic) => format!("never: {}", sentence(panic.as_ref())),
+                Err(panic) => {
+                    never.entry(sentence(panic.as_ref())).or_default().push(name);
+                    continue;
+                }
             };
             writeln!(table, "{name:<width$}  {row}").expect("text");
+        }
+        for (sentence, names) in never {
+            writeln!(table, "never ({sentence}): {}", names.join("; ")).expect("text");
         }
         table.push('\n');
     }
@@ -48,5 +56,8 @@ fn sentence(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
     let text = text.lines().next().unwrap_or_default();
-    text.trim_start_matches("internal error: entered unreachable code: ").to_owned()
+    let starts =
+        ["internal error: entered unreachable code: ", "assertion `left == right` failed: "];
+    let plain = starts.iter().find_map(|start| text.strip_prefix(start));
+    plain.unwrap_or(text).to_owned()
 }
