@@ -26,7 +26,7 @@ fn recorded_runs_are_permitted_and_at_least_85_of_100_alterations_of_them_refuse
         all.add(of_run);
     }
     let total = all.total();
-    println!("{} of {} alterations refused: {:.1} %", total.refused, total.tried, total.percent());
+    eprintln!("{} of {} alterations refused: {:.1} %", total.refused, total.tried, total.percent());
     assert!(total.tried > 3_000 && total.percent() >= 90.0, "{total:?}");
     for field in ["epoch", "member", "request", "less partitions", "less offsets"] {
         assert!(all.by_kind[field].percent() >= 97.0, "{field}: {:?}", all.by_kind[field]);
