@@ -29,7 +29,7 @@ fn states() -> Vec<(&'static str, Metadata)> {
                 m.request_update();
             }),
         ),
-        ("resting", make(|m| learn(m))),
+        ("resting", make(learn)),
         (
             "pausing, wanted again",
             make(|m| {
@@ -64,7 +64,7 @@ fn inputs() -> Vec<(&'static str, Input<Metadata>)> {
             m.ask();
             vec!["request".into()]
         }),
-        ("answer lost", |m| act(m, |m, out| m.on_lost(out))),
+        ("answer lost", |m| act(m, Metadata::on_lost)),
         ("answer a", |m| act(m, |m, out| m.on_answer(answer(&[("a", Ok(topic(1, 1, 0)))]), out))),
         ("answer a: UNKNOWN_TOPIC_OR_PARTITION", |m| {
             refused(m, ErrorCode::UnknownTopicOrPartition)
