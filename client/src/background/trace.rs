@@ -74,8 +74,8 @@ impl fmt::Display for Said<'_> {
         match self.0 {
             Cause::Resolve(said)
             | Cause::Connect(said)
-            | Cause::Io(said)
             | Cause::Misbehaved(Misbehaved::Malformed(said)) => f.write_str(said),
+            Cause::Io(said) => write!(f, "{said}; is this a Kafka listener?"),
             Cause::Closed => {
                 f.write_str("the peer closed the connection; is this a Kafka listener?")
             }
