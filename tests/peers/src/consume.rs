@@ -72,8 +72,9 @@ fn start_broker(cases: &[Case], partitions: u32, dir: &Path) -> Result<(Process,
         command.arg("--topic").arg(format!("{topic}:{partitions}:{records}:{value_bytes}"));
     }
     let mut broker = Process::spawn("the broker", &mut command, &dir.join("broker.log"))?;
-    let (_, event) = broker
-        .await_event(0, "the broker's address", PATIENCE, |event| event["name"] == broker::SERVES)?;
+    let (_, event) = broker.await_event(0, "the broker's address", PATIENCE, |event| {
+        event["name"] == broker::SERVES
+    })?;
     let servers = event["servers"].as_str().ok_or("the broker told no address")?.to_owned();
     Ok((broker, servers))
 }
@@ -97,7 +98,9 @@ impl Cost {
         #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
         let expected = ((case.records as f64), (case.records * case.value_bytes) as f64);
         if (records, bytes) != expected {
-            return Err(format!("{records} records of {bytes} bytes instead of {expected:?}").into());
+            return Err(
+                format!("{records} records of {bytes} bytes instead of {expected:?}").into()
+            );
         }
         self.cpu_s_per_million.push(number("cpu_s")? / records * 1e6);
         self.million_per_s.push(records / number("wall_s")? / 1e6);

@@ -8,10 +8,10 @@
 
 mod member;
 
+use crate::Result;
 use crate::kafka::Kafka;
 use crate::sample::Sample;
 use crate::wire::Wire;
-use crate::Result;
 use kafka_protocol::messages::consumer_group_describe_response::DescribedGroup;
 use kafka_protocol::messages::{ConsumerGroupDescribeRequest, GroupId};
 use kafka_protocol::protocol::StrBytes;
@@ -123,7 +123,9 @@ fn is_shared(group: &DescribedGroup, members: usize) -> bool {
 
 fn print_table(pairs: &[Pair]) {
     let rounds = pairs.iter().map(|pair| pair.seconds.len()).min().unwrap_or(0);
-    println!("\n{rounds} joins each, heartbeats every {HEARTBEAT_MS} ms; ms until both have their half");
+    println!(
+        "\n{rounds} joins each, heartbeats every {HEARTBEAT_MS} ms; ms until both have their half"
+    );
     println!("{:<20} {:>8} {:>8} {:>8} {:>8}", "client", "median", "least", "90 %", "most");
     for Pair { client, seconds, .. } in pairs {
         let ms = |at: f64| seconds.quantile(at) * 1e3;
