@@ -118,6 +118,8 @@ fn client(mutant: ClientMutant) -> Seeded {
         M::FailedCallbackStalls => (one(1), Verdict::DoesNotSettle),
         M::RevokedAfterFence => (one(1), Verdict::Broken(Rule::CallbackUntrue)),
         M::FetchBeforeAssigned => (one(0), Verdict::Broken(Rule::ReturnedClosed)),
+        M::JoinUntold => (bounds::one_member(), Verdict::Broken(Rule::SpokeOutside)),
+        M::EmptyCommitHolds => (bounds::commits(), Verdict::DoesNotSettle),
         M::NoFullAfterLostAnswer => (one(1), Verdict::Broken(Rule::RetryIncomplete)),
     };
     Seeded {

@@ -113,7 +113,7 @@ impl Slice {
         let app = &node.app;
         let left = &state.left;
         if app.call == Call::Outside {
-            if !app.subscribed && left.subscribes > 0 {
+            if (!app.subscribed || app.refused) && left.subscribes > 0 {
                 actions.push(Action::Subscribe(i));
             }
             if app.subscribed || (self.detail.exit && left.unsubscribes == 0) {

@@ -68,11 +68,12 @@ fn note(slice: &Slice, world: &mut World, record: &Record) {
         Record::Current(id, current) => {
             let grant = world.grants.entry(*id).or_insert_with(|| Grant {
                 epoch: current.epoch,
+                previous: None,
                 assigned: Default::default(),
                 revoking: Default::default(),
                 subscribed: slice.topics.keys().copied().collect(),
             });
-            grant.epoch = current.epoch;
+            (grant.epoch, grant.previous) = (current.epoch, current.previous_epoch);
             grant.assigned.clone_from(&current.assigned);
             grant.revoking = current.pending_revocation.keys().copied().collect();
         }

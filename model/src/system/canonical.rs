@@ -68,6 +68,7 @@ fn for_each_epoch(state: &State, f: &mut dyn FnMut(Epoch)) {
     state.brain.group.for_each_epoch(&mut |epoch| f(epoch));
     for grant in state.world.grants.values() {
         f(grant.epoch);
+        grant.previous.into_iter().for_each(&mut *f);
         grant.assigned.values().copied().for_each(&mut *f);
     }
     for node in &state.nodes {
@@ -102,6 +103,7 @@ fn visit_epochs(state: &mut State, f: &mut dyn FnMut(&mut Epoch)) {
     let world: &mut World = Shared::make_mut(&mut state.world);
     for grant in world.grants.values_mut() {
         f(&mut grant.epoch);
+        grant.previous.iter_mut().for_each(&mut *f);
         grant.assigned.values_mut().for_each(&mut *f);
     }
     for node in &mut state.nodes {

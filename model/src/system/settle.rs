@@ -102,6 +102,7 @@ fn coordinator(slice: &Slice, state: &State) -> Option<Action> {
 }
 
 /// Everybody heartbeats in turn: who lags behind the target first, then who waits for partitions.
+/// Who leaves or lets go of partitions has to do so without: it would wait for an interval.
 fn heartbeat(state: &State) -> Option<Action> {
     let described = state.brain.group.describe();
     let urgency = |i: usize| {
@@ -110,7 +111,11 @@ fn heartbeat(state: &State) -> Option<Action> {
         (member.map(|member| member.epoch), waits, i)
     };
     let due = state.nodes.iter().enumerate();
-    let due = due.filter(|(_, node)| !node.crashed && node.timers.contains(&Timer::Heartbeat));
+    let due = due.filter(|(i, node)| {
+        let hurries =
+            node.app.call == Call::Unsubscribe || state.world.consumers[*i].is_letting_go();
+        !node.crashed && !hurries && node.timers.contains(&Timer::Heartbeat)
+    });
     let (i, _) = due.min_by_key(|(i, _)| urgency(*i))?;
     Some(Action::Fire(i, Timer::Heartbeat))
 }

@@ -176,9 +176,9 @@ impl Slice {
                     None if to != node => Err(ErrorCode::NotCoordinator),
                     None => self.heartbeat(state, &request),
                 };
-                let is_member = state.world.grants.contains_key(&request.member);
                 // M11: the records have it, and yet it is fenced.
-                if code.is_none() && is_member && answer == Err(ErrorCode::FencedMemberEpoch) {
+                let is_fenced = code.is_none() && answer == Err(ErrorCode::FencedMemberEpoch);
+                if is_fenced && may_speak(&state.world, &request) {
                     let violation = Violation::of(Rule::FencedUnjustly).by(i);
                     state.violation.get_or_insert(violation);
                 }
@@ -464,6 +464,16 @@ impl Slice {
             state.see(i, &Event::CommitSent(&request.offsets, epoch));
         }
         state.node(i).requests.push(Asked::Commit(incarnation, to, request));
+    }
+}
+
+/// Whether the group has the member, and it says an epoch that the coordinator must take: it joins,
+/// or has missed one answer at most.
+fn may_speak(world: &World, request: &Heartbeat) -> bool {
+    let Some(grant) = world.grants.get(&request.member) else { return false };
+    match request.epoch {
+        HeartbeatEpoch::Stay(epoch) => epoch == grant.epoch || Some(epoch) == grant.previous,
+        HeartbeatEpoch::Join | HeartbeatEpoch::Leave => true,
     }
 }
 

@@ -166,6 +166,12 @@ impl Conduct {
         !self.closed.is_empty() && self.telling.is_none() && (self.inside || !self.listens)
     }
 
+    /// Whether partitions are about to be revoked.
+    #[must_use]
+    pub fn is_letting_go(&self) -> bool {
+        !self.closed.is_empty()
+    }
+
     /// The callback that is open.
     #[must_use]
     pub fn telling(&self) -> Option<Told> {

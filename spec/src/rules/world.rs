@@ -27,6 +27,8 @@ pub struct World {
 pub struct Grant {
     /// Its member epoch.
     pub epoch: Epoch,
+    /// The epoch before it: what a member says that missed one answer.
+    pub previous: Option<Epoch>,
     /// What it may hold, and since which epoch.
     pub assigned: BTreeMap<TopicIdPartition, Epoch>,
     /// What it must let go of but may still hold.

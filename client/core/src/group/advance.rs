@@ -8,6 +8,9 @@ use evenkeel_spec::words::{BackoffKind, Heartbeat, OffsetCommit, Partitions, Ste
 impl Group {
     /// Does everything that can be done now, in the order of its urgency.
     pub(super) fn advance(&mut self, out: &mut Vec<Output>) {
+        if !Mutant::EmptyCommitHolds.is(self.config.mutant) {
+            self.commit.refresh(self.config.mutant);
+        }
         self.tell_lost(out);
         self.join(out);
         self.reconcile(out);
@@ -32,7 +35,7 @@ impl Group {
 
     /// M1, M6, M8: joins from within a poll, or after a fence once the application was told.
     fn join(&mut self, out: &mut Vec<Output>) {
-        let told = self.lost_due.is_none() && self.callback.is_none();
+        let told = self.is_told();
         let may_join = match self.member.state() {
             State::Subscribed => self.inside || Mutant::JoinWithoutPoll.is(self.config.mutant),
             State::Stale => self.inside && told,
@@ -45,6 +48,11 @@ impl Group {
                 out.push(Output::Arm(Timer::AutoCommit, Step::FIRST));
             }
         }
+    }
+
+    /// Whether nothing of an ended membership is left to be told.
+    pub(super) fn is_told(&self) -> bool {
+        self.lost_due.is_none() && self.callback.is_none()
     }
 
     /// R3 to R6: one pass after the other, until somebody else must act.
@@ -247,7 +255,7 @@ impl Group {
         out.push(Output::Left { clean });
         if let Some((subscription, listener)) = self.next_subscription.take() {
             self.listener = listener;
-            self.member.on_subscribe(subscription);
+            self.member.on_subscribe(subscription, true);
         }
     }
 

@@ -94,13 +94,17 @@ impl Member {
         matches!(self.state, State::Joining | State::Joined(_)) && self.is_known
     }
 
-    /// The application subscribes, or changes what it subscribes to.
-    pub fn on_subscribe(&mut self, subscription: Subscription) {
+    /// The application subscribes, or changes what it subscribes to. `told`: it knows the end of the
+    /// membership that was refused for good; else it must be told first, as after a fence (M6).
+    pub fn on_subscribe(&mut self, subscription: Subscription, told: bool) {
         self.subscription_due = self.subscription.as_ref() != Some(&subscription);
         self.subscription = Some(subscription);
-        if matches!(self.state, State::Unsubscribed | State::Fatal) {
-            self.state = State::Subscribed;
-        }
+        self.state = match self.state {
+            State::Unsubscribed => State::Subscribed,
+            State::Fatal if told => State::Subscribed,
+            State::Fatal => State::Fenced,
+            other => other,
+        };
     }
 
     /// Joins: from within a poll, or once a fence has been told (M1, M6, M8).

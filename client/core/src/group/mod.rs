@@ -117,7 +117,8 @@ impl Group {
             return;
         }
         self.listener = listener;
-        self.member.on_subscribe(subscription);
+        let told = self.is_told() || Mutant::JoinUntold.is(self.config.mutant);
+        self.member.on_subscribe(subscription, told);
         self.advance(out);
     }
 

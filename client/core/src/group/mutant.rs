@@ -110,6 +110,13 @@ mutants! {
     // [R6 and C6]
     /// KAFKA-20106: partitions are returned from before the assigned callback has returned.
     FetchBeforeAssigned
+    // [M6]
+    /// A member that was refused for good and subscribes anew joins while a callback of its last
+    /// membership is open.
+    JoinUntold
+    // [O3]
+    /// A commit that has become empty holds a revocation or a leave until the next heartbeat.
+    EmptyCommitHolds
     // [M10]
     /// KAFKA-16185: the lost answer's changes are not asked for again in full.
     NoFullAfterLostAnswer
