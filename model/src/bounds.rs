@@ -183,7 +183,7 @@ pub fn two_members() -> Slice {
         listener: false,
         detail: Detail { lookup: false, resolve: false, exit: false, interval_commit: false },
         auto_commit: true,
-        budget: Budget { faults: 1, subscribes: 2, narrows: 0, unsubscribes: 1, commits: 0 },
+        budget: Budget { faults: 1, subscribes: 2, narrows: 0, unsubscribes: 1, commits: 1 },
         faults: Faults {
             disconnect: Disconnect::Any,
             session: true,
