@@ -1,10 +1,12 @@
 //! `evenkeel check`: explores slices exhaustively and, asked to, lets every known fault be found.
 
+mod cross;
 mod examine;
 mod hunt;
 
 use super::output::{Table, grouped, print, print_json};
 use super::{Failure, Format, Outcome};
+use cross::{Crossed, cross};
 pub(super) use examine::{Examined, examine};
 use hunt::{Hunt, hunt};
 use serde::Serialize;
@@ -27,6 +29,13 @@ pub(super) struct Args {
     /// Also seed every known fault of these slices: each must be found by the rule named for it.
     #[arg(long)]
     mutants: bool,
+    /// Also explore with stateright's own checker, which must count the same states.
+    #[arg(long)]
+    stateright: bool,
+    /// How many faults may happen on one path, instead of each slice's own bound. Two members with
+    /// two faults are six million states: minutes, and gigabytes.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=3))]
+    faults: Option<u8>,
 }
 
 /// What `check` prints as JSON.
@@ -35,11 +44,13 @@ pub(super) struct Report {
     slices: Vec<Examined>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mutants: Option<Vec<Hunt>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stateright: Option<Vec<Crossed>>,
 }
 
 impl Report {
     pub(super) fn of_slices(slices: Vec<Examined>) -> Self {
-        Self { slices, mutants: None }
+        Self { slices, mutants: None, stateright: None }
     }
 
     pub(super) fn slices(&self) -> &[Examined] {
@@ -49,7 +60,10 @@ impl Report {
     /// Whether every slice holds and every fault was found as named.
     pub(super) fn holds(&self) -> bool {
         let mutants = self.mutants.as_deref().unwrap_or_default();
-        self.slices.iter().all(Examined::holds) && mutants.iter().all(|hunt| hunt.killed)
+        let crossed = self.stateright.as_deref().unwrap_or_default();
+        self.slices.iter().all(Examined::holds)
+            && mutants.iter().all(|hunt| hunt.killed)
+            && crossed.iter().all(|slice| slice.agrees)
     }
 
     /// The tables, and the path of everything that was found.
@@ -65,15 +79,23 @@ impl Report {
             text.push('\n');
             text.push_str(&mutant_table(mutants));
         }
+        if let Some(crossed) = &self.stateright {
+            text.push('\n');
+            text.push_str(&cross::table(crossed));
+        }
         text
     }
 }
 
 pub(super) fn run(args: &Args, format: Format) -> Result<Outcome, Failure> {
-    let slices = super::slices(&args.slices)?;
+    let mut slices = super::slices(&args.slices)?;
+    if let Some(faults) = args.faults {
+        slices.iter_mut().for_each(|slice| slice.budget.faults = faults);
+    }
     let examined = examine(&slices, &[]);
     let mutants = args.mutants.then(|| hunt(&slices));
-    let report = Report { slices: examined, mutants };
+    let stateright = args.stateright.then(|| cross(&slices));
+    let report = Report { slices: examined, mutants, stateright };
     match format {
         Format::Human => print(&report.text())?,
         Format::Json => print_json(&report)?,
@@ -166,6 +188,8 @@ Examples:
   evenkeel check                             every slice
   evenkeel check one-member two-members      these
   evenkeel check --mutants                   and every seeded fault
+  evenkeel check one-member --stateright     and by another checker
+  evenkeel check two-members --faults 2      a larger world
   evenkeel check --format json | jq '.slices[] | {name, unique_states}'
 
 A violation is told by its shortest path, one action a line with the world after it: who is granted
