@@ -126,7 +126,8 @@ impl Link {
             (progress.taken, progress.partial.clone())
         };
         let whole = self.ask_commit(taken, None, timeout_ms);
-        let partial = (!partial.is_empty()).then(|| self.ask_commit(taken, Some(partial), timeout_ms));
+        let partial =
+            (!partial.is_empty()).then(|| self.ask_commit(taken, Some(partial), timeout_ms));
         Commit { calls: [Some(whole), partial], failed: None }
     }
 

@@ -161,13 +161,8 @@ impl Attendance {
         let partitions: Vec<_> = partitions.into_iter().collect();
         let context = RebalanceContext::new(Arc::clone(&self.link), Arc::clone(assignment));
         let future = listener.run(method, context, partitions.clone());
-        self.running = Some(RunningCallback {
-            incarnation,
-            method,
-            partitions,
-            future,
-            is_replaced: false,
-        });
+        self.running =
+            Some(RunningCallback { incarnation, method, partitions, future, is_replaced: false });
     }
 
     fn on_finished(&mut self, finished: Finished) -> News {
