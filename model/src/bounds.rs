@@ -1,4 +1,9 @@
 //! How small the worlds are, and why: every bound of every slice stands here.
+//!
+//! Each bound was raised by one, alone. Beside each slice stands how many thousand states that makes;
+//! where nothing else is said the larger world was exhausted, broke no rule and came to rest in each of
+//! the three ways. What a larger world found first is in the bounds now: a commit more in `two-members`,
+//! and subscribing again after a refusal in `one-member` (CHANGELOG).
 
 use crate::explore::Condition;
 use crate::system::{Asked, Brain, Node, Refusal, Shared, State};
@@ -143,6 +148,9 @@ pub fn slice(name: &str) -> Option<Slice> {
 
 /// One member with a listener: everything that can happen between it, its application and the
 /// coordinator. One topic, which metadata names late, of one partition, since nothing is shared.
+///
+/// Raised by one: faults 1,084; subscribes 177; unsubscribes 225; commits 445; narrows 316; records
+/// 237; partitions 159; members not exhausted at 3,000 (17 steps deep, nothing found).
 #[must_use]
 pub fn one_member() -> Slice {
     Slice {
@@ -172,6 +180,11 @@ pub fn one_member() -> Slice {
 }
 
 /// Two members that share two partitions: revocation, acknowledgement, timers, crash, late leave.
+///
+/// Raised by one: faults not exhausted at 3,000 (22 steps deep, nothing found), but exhausted at
+/// 6,137 without the application's commit; subscribes 1,894; unsubscribes 865; commits 1,967; narrows
+/// 2,439; records 2,564; partitions 818; members 1,504 (the third one only crashes or stays away: two
+/// subscribe).
 #[must_use]
 pub fn two_members() -> Slice {
     Slice {
@@ -201,6 +214,9 @@ pub fn two_members() -> Slice {
 
 /// Two members and any two faults on one path. No records and no leave: with them the world is too
 /// large for two faults, see spec/08.
+///
+/// Raised by one: faults 2,351; unsubscribes 328; narrows 976; records 1,004; partitions 328; members
+/// 867; subscribes and commits change nothing here.
 #[must_use]
 pub fn two_faults() -> Slice {
     let budget = Budget { faults: 2, subscribes: 2, narrows: 0, unsubscribes: 0, commits: 0 };
@@ -215,6 +231,9 @@ pub fn two_faults() -> Slice {
 }
 
 /// One member without a listener and two records: released, in flight, retried, lost, late.
+///
+/// Raised by one: faults 826; subscribes 147; commits 186; narrows 169; records 392; unsubscribes,
+/// partitions and members change nothing that this slice can use.
 #[must_use]
 pub fn commits() -> Slice {
     Slice {
@@ -237,6 +256,9 @@ pub fn commits() -> Slice {
 
 /// Two members and Kafka's default assignment interval, in which a target lags behind the group: an
 /// epoch may come back to a member id that leaves and joins again.
+///
+/// Raised by one: faults 1,109; unsubscribes 479; commits 1,402; narrows 1,168; records 1,101; partitions
+/// 451; members not exhausted at 3,000 (25 steps deep, nothing found); subscribes changes nothing.
 #[must_use]
 pub fn interval() -> Slice {
     Slice {

@@ -109,6 +109,7 @@ impl Hasher for FingerprintHasher {
     }
 
     #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "both halves are hashed")]
     fn write_u128(&mut self, value: u128) {
         self.push(value as u64, 64);
         self.push((value >> 64) as u64, 64);

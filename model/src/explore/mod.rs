@@ -56,7 +56,7 @@ pub trait System:
     }
 
     /// [`Self::canonical`] of a state that nobody else needs: may be cheaper.
-    fn into_canonical(&self, state: Self::State) -> Self::State {
+    fn canonical_owned(&self, state: Self::State) -> Self::State {
         self.canonical(&state)
     }
 
@@ -354,7 +354,7 @@ impl<'a, S: System> Explorer<'a, S> {
         parent: Option<StateIndex>,
         via: u16,
     ) -> Result<Option<StateIndex>, Ending> {
-        let state = self.system.into_canonical(state);
+        let state = self.system.canonical_owned(state);
         if !self.system.within_boundary(&state) {
             self.outside += 1;
             return Ok(None);

@@ -63,7 +63,7 @@ impl System for Slice {
         canonical::canonical(state.clone())
     }
 
-    fn into_canonical(&self, state: State) -> State {
+    fn canonical_owned(&self, state: State) -> State {
         canonical::canonical(state)
     }
 
