@@ -7,6 +7,7 @@
 
 mod client;
 pub mod core;
+mod explain;
 pub mod path;
 mod report;
 mod retrace;
@@ -140,7 +141,7 @@ pub fn run_plans(
                 report.diverged += 1;
                 let shrunk = shrink(slice, plans, target, plan, &divergence, sabotage);
                 let (plan, divergence) = shrunk.unwrap_or((plan, divergence));
-                report.add(goal, plan, &divergence);
+                report.add(slice, goal, plan, &divergence);
             }
         }
         if done % PROGRESS_EVERY == 0 || done + 1 == of {

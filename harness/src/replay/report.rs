@@ -1,5 +1,6 @@
 //! What a replay found, in words: for the command's table, for JSON, for whoever must mend it.
 
+use super::explain::explain;
 use super::path::{Plan, Plans};
 use super::view::{ConsumerView, GroupView, View};
 use super::{Divergence, Target};
@@ -64,6 +65,8 @@ pub struct Found {
     pub prefix: Vec<(u64, String)>,
     /// What differs, a line each: expected, then seen.
     pub differences: Vec<String>,
+    /// Which moments of the model would explain what is seen.
+    pub explained: Vec<String>,
     /// The frames of the last step, a line each, where there are any.
     pub frames: Vec<String>,
 }
@@ -101,7 +104,7 @@ impl TargetReport {
         self.infeasible.push(Infeasible { goal, why, tried: 1, complete: false });
     }
 
-    pub(super) fn add(&mut self, goal: &Key, plan: &Plan, divergence: &Divergence) {
+    pub(super) fn add(&mut self, slice: &Slice, goal: &Key, plan: &Plan, divergence: &Divergence) {
         let transition = plan.keys[divergence.step].to_string();
         let mut known = self.divergences.iter_mut();
         if let Some(known) = known.find(|known| known.transition == transition) {
@@ -116,6 +119,7 @@ impl TargetReport {
             profile: plan.profile.name,
             prefix: steps.map(|(date, action)| (*date, action.to_string())).collect(),
             differences: divergence.differences(),
+            explained: explain(slice, plan, divergence),
             frames: divergence.frames.clone(),
         });
     }
@@ -140,7 +144,7 @@ impl fmt::Display for Found {
         for (date, action) in &self.prefix {
             writeln!(f, "{date:>10}  {action}")?;
         }
-        for line in self.differences.iter().chain(&self.frames) {
+        for line in self.differences.iter().chain(&self.explained).chain(&self.frames) {
             writeln!(f, "           {line}")?;
         }
         Ok(())

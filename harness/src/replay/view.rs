@@ -179,6 +179,13 @@ fn news(orders: &Orders) -> Vec<News> {
 }
 
 impl View {
+    /// What is seen of a state, without news.
+    pub(super) fn of(slice: &Slice, state: &State) -> Self {
+        let consumers = state.nodes.iter().enumerate();
+        let consumers = consumers.map(|(i, node)| ConsumerView::of(slice, i, node, Vec::new()));
+        Self { consumers: consumers.collect(), group: Arc::new(GroupView::of(&state.brain)) }
+    }
+
     /// Whether this, as a target shows it, is what is expected. What a target cannot show is not
     /// compared.
     #[must_use]
