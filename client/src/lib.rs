@@ -36,7 +36,10 @@
 //! group state, and heartbeats whatever the application does.
 //!
 //! Events for `tracing`: target `evenkeel::request`, one for each finished request with the time
-//! that it was queued and in flight; `evenkeel::rebalance`; `evenkeel::connection`.
+//! that it was queued and in flight; `evenkeel::rebalance`; `evenkeel::connection`. A rebalance and
+//! a callback are spans (target `evenkeel::rebalance`) that say how they ended and how long they
+//! lasted; callbacks and the commits before a revocation are children of their rebalance, and what
+//! a listener tells `tracing` is told inside of its callback.
 
 mod background;
 mod builder;

@@ -112,6 +112,8 @@ pub(crate) type Running = Pin<Box<dyn Future<Output = Finished> + Send>>;
 pub(crate) struct Finished {
     pub(crate) listener: Box<dyn ErasedListener>,
     pub(crate) outcome: Result<(), ListenerError>,
+    /// It failed by a panic.
+    pub(crate) has_panicked: bool,
 }
 
 /// A listener without its type.
@@ -133,29 +135,24 @@ impl<L: RebalanceListener> ErasedListener for L {
     ) -> Running {
         Box::pin(async move {
             let (context, partitions) = (&mut context, &partitions[..]);
-            let outcome = match method {
+            let ran = match method {
                 ListenerMethod::Assigned => {
-                    unpanicked(async { self.on_partitions_assigned(context, partitions).await })
+                    panics::caught(async { self.on_partitions_assigned(context, partitions).await })
                         .await
                 }
                 ListenerMethod::Revoked => {
-                    unpanicked(async { self.on_partitions_revoked(context, partitions).await })
+                    panics::caught(async { self.on_partitions_revoked(context, partitions).await })
                         .await
                 }
                 ListenerMethod::Lost => {
-                    unpanicked(async { self.on_partitions_lost(context, partitions).await }).await
+                    panics::caught(async { self.on_partitions_lost(context, partitions).await })
+                        .await
                 }
             };
-            Finished { listener: self, outcome }
+            let has_panicked = ran.is_err();
+            let outcome = ran
+                .unwrap_or_else(|panic| Err(ListenerError::new(format_args!("panicked: {panic}"))));
+            Finished { listener: self, outcome, has_panicked }
         })
     }
-}
-
-/// Runs `method` and turns a panic into an error.
-async fn unpanicked(
-    method: impl Future<Output = Result<(), ListenerError>>,
-) -> Result<(), ListenerError> {
-    panics::caught(method)
-        .await
-        .unwrap_or_else(|panic| Err(ListenerError::new(format_args!("panicked: {panic}"))))
 }

@@ -49,6 +49,7 @@ impl Stream for RecordStream<'_> {
                 return Poll::Ready(Some(Ok(record)));
             }
             if this.inside.is_none() {
+                this.consumer.attendance().enter();
                 this.inside = Some(InsidePoll::enter(this.consumer.link()));
             }
             match ready!(this.consumer.poll_attend(context)) {

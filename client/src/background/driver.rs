@@ -5,6 +5,7 @@
 //! core's.
 
 use super::lease::Leases;
+use super::rebalance::Rebalances;
 use super::trace::{self, Finished};
 use super::{Assigned, Delivery, Event, LeasedPart, Start};
 use crate::link::Message;
@@ -15,9 +16,10 @@ use crate::recorder::Recorder;
 use crate::records::PartitionRecords;
 use crate::wire::{Codec, Members, Sent, Versions};
 use bytes::Bytes;
+use evenkeel_core::group::Fault;
 use evenkeel_core::{
     Address, Answer, Assignment, CallFault, CallId, Cause, CloseReport, ConnectionId, Misbehaved,
-    Output, Part, RequestId, Shell, Time,
+    Output, Part, PollFault, RequestId, Shell, Time, Warning,
 };
 use evenkeel_spec::words::Epoch;
 use kafka_protocol::protocol::StrBytes;
@@ -28,6 +30,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
+use tracing::Span;
 
 /// Everything that the background owns.
 #[derive(Debug)]
@@ -42,6 +45,7 @@ pub(super) struct Driver {
     messages: mpsc::UnboundedReceiver<Message>,
     events: mpsc::UnboundedSender<Event>,
     leases: Leases,
+    rebalances: Rebalances,
     asked: BTreeMap<CallId, oneshot::Sender<Result<Answer, CallFault>>>,
     closing: Option<oneshot::Sender<CloseReport>>,
     /// No handle is left that could say anything.
@@ -68,6 +72,8 @@ struct InFlight {
     sent: Sent,
     at: Instant,
     queued_ms: u64,
+    /// The rebalance that it is a part of.
+    within: Span,
 }
 
 /// What the core wants next.
@@ -97,6 +103,7 @@ impl Driver {
         config.core.wall_clock_start_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         config.core.jitter_seed = seed.unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0);
         let (net_sender, net) = mpsc::channel(NET_QUEUE_MAX);
+        let rebalances = Rebalances::new(config.group_id.as_str());
         let recorder = record.map(|sink| Recorder::new(sink, &config));
         Self {
             recorder,
@@ -116,6 +123,7 @@ impl Driver {
             messages,
             events,
             leases: Leases::default(),
+            rebalances,
             asked: BTreeMap::new(),
             closing: None,
             is_orphaned: false,
@@ -207,6 +215,7 @@ impl Driver {
                 command
             }
         };
+        self.rebalances.on_command(&command);
         self.feed(command, Recorder::command, Shell::handle_command);
     }
 
@@ -247,7 +256,9 @@ impl Driver {
         };
         let outcome = if answer.is_ok() { "answered" } else { "malformed" };
         in_flight.emit(&link.address, outcome);
+        let rebalances = &mut self.rebalances;
         let answer = answer.map(|(answered, versions)| {
+            rebalances.on_answer(in_flight.id, &answered.response);
             if let Some(versions) = versions {
                 link.versions = versions;
             }
@@ -284,13 +295,20 @@ impl Driver {
                 }
                 Output::Send { connection, request_id, request, queued_ms } => {
                     let Some(link) = self.links.get_mut(&connection) else { continue };
+                    let within = self.rebalances.on_sent(request_id, &request);
                     let (frame, sent) = self
                         .codec
                         .encode(request_id, request, &link.versions)
                         .expect("the configuration and the handle admit only what Kafka can carry");
                     link.connection.send(frame);
                     let at = Instant::now();
-                    link.in_flight.push_back(InFlight { id: request_id, sent, at, queued_ms });
+                    link.in_flight.push_back(InFlight {
+                        id: request_id,
+                        sent,
+                        at,
+                        queued_ms,
+                        within,
+                    });
                 }
                 Output::Deliver(delivery) => self.deliver(delivery),
                 Output::EndLease(partitions) => {
@@ -298,14 +316,25 @@ impl Driver {
                         self.leases.end(partition);
                     }
                 }
-                Output::PollFailed(fault) => self.tell(Event::Failed(fault)),
+                Output::PollFailed(fault) => {
+                    if let PollFault::Group(Fault::Fatal(_)) = fault {
+                        self.rebalances.on_fatal();
+                    }
+                    self.tell(Event::Failed(fault));
+                }
                 Output::Call { incarnation, callback, partitions } => {
-                    trace::callback(self.codec.group.as_str(), callback, &partitions);
-                    self.tell(Event::Call { incarnation, callback, partitions });
+                    let within = self.rebalances.on_call(incarnation, callback);
+                    trace::callback(&within, self.codec.group.as_str(), callback, &partitions);
+                    self.tell(Event::Call { incarnation, callback, partitions, within });
                 }
                 Output::Assignment(assignment) => self.assign(&assignment),
                 Output::Done { call, result } => self.answer(call, result),
-                Output::Warn(warning) => trace::warning(self.codec.group.as_str(), &warning),
+                Output::Warn(warning) => {
+                    if let Warning::PartitionsLost { reason, .. } = &warning {
+                        self.rebalances.on_lost(*reason);
+                    }
+                    trace::warning(self.codec.group.as_str(), &warning);
+                }
                 Output::Closed(report) => return self.end(report),
                 Output::Wait(None) => return Next::Wait(None),
                 Output::Wait(Some(Time(ms))) => {
@@ -343,6 +372,9 @@ impl Driver {
     }
 
     fn answer(&mut self, call: CallId, result: Result<Answer, CallFault>) {
+        if let Ok(Answer::Left { .. }) = result {
+            self.rebalances.on_left();
+        }
         if let Some(answer) = self.asked.remove(&call)
             && let Err(Err(fault)) = answer.send(result)
         {
@@ -352,6 +384,7 @@ impl Driver {
 
     fn end(&mut self, report: CloseReport) -> Next {
         self.links.clear();
+        self.rebalances.on_left();
         match self.closing.take() {
             // A caller that is gone has chosen not to know.
             Some(closing) => drop(closing.send(report)),
@@ -382,7 +415,7 @@ impl Link {
 impl InFlight {
     fn emit(&self, address: &Address, outcome: &'static str) {
         let (api, queued_ms, in_flight) = (self.sent.api, self.queued_ms, self.at.elapsed());
-        Finished { api, address, queued_ms, in_flight, outcome }.emit();
+        Finished { api, address, queued_ms, in_flight, outcome, within: &self.within }.emit();
     }
 }
 

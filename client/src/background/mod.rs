@@ -6,10 +6,11 @@
 
 mod driver;
 mod lease;
+mod rebalance;
 mod trace;
 
 pub(crate) use lease::Lease;
-pub(crate) use trace::said;
+pub(crate) use trace::{CallbackSpan, said};
 
 use crate::config::{Config, ConfigError};
 use crate::link::{CLOSED, Link, Message};
@@ -37,7 +38,13 @@ pub(crate) enum Event {
     /// Bad news.
     Failed(PollFault<RecordError>),
     /// A callback to run.
-    Call { incarnation: Incarnation, callback: Callback, partitions: BTreeSet<TopicPartition> },
+    Call {
+        incarnation: Incarnation,
+        callback: Callback,
+        partitions: BTreeSet<TopicPartition>,
+        /// The rebalance that it is a part of.
+        within: tracing::Span,
+    },
     /// What is assigned from here on.
     Assigned(Assigned),
 }

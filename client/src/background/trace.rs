@@ -1,5 +1,5 @@
-//! What the background tells whoever watches: one event a finished request, and the story of
-//! rebalances. Free of cost where nobody listens.
+//! What the client tells whoever watches: one event a finished request, one span a callback, and
+//! the story of rebalances. Free of cost where nobody listens.
 
 use crate::wire::Api;
 use evenkeel_core::{Address, Callback, Cause, DisconnectReason, Misbehaved, Warning};
@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use tracing::{debug, info, warn};
+use tokio::time::Instant;
+use tracing::{Span, debug, field, info, info_span, warn};
 
 /// A request that is over.
 pub(super) struct Finished<'a> {
@@ -17,6 +18,8 @@ pub(super) struct Finished<'a> {
     pub(super) queued_ms: u64,
     pub(super) in_flight: Duration,
     pub(super) outcome: &'static str,
+    /// The rebalance that it is a part of.
+    pub(super) within: &'a Span,
 }
 
 impl Finished<'_> {
@@ -24,10 +27,11 @@ impl Finished<'_> {
     pub(super) fn emit(&self) {
         debug!(
             target: "evenkeel::request",
+            parent: self.within,
             api = self.api.name(),
             broker = %self.address,
             queued_ms = self.queued_ms,
-            in_flight_us = u64::try_from(self.in_flight.as_micros()).unwrap_or(u64::MAX),
+            in_flight_us = micros(self.in_flight),
             outcome = self.outcome,
         );
     }
@@ -37,14 +41,88 @@ pub(super) fn assigned(group: &str, partitions: &BTreeSet<TopicPartition>) {
     info!(target: "evenkeel::rebalance", group, partitions = partitions.len(), "assignment changed");
 }
 
-pub(super) fn callback(group: &str, callback: Callback, partitions: &BTreeSet<TopicPartition>) {
+pub(super) fn callback(
+    within: &Span,
+    group: &str,
+    callback: Callback,
+    partitions: &BTreeSet<TopicPartition>,
+) {
     info!(
         target: "evenkeel::rebalance",
+        parent: within,
         group,
         callback = ?callback,
         partitions = partitions.len(),
         "callback due"
     );
+}
+
+/// A callback that runs on the application's task, as a span. Dropped before it has ended, it was
+/// suspended and nobody went on with it.
+#[derive(Debug)]
+pub(crate) struct CallbackSpan {
+    span: Span,
+    begun: Instant,
+    suspended: u64,
+    is_over: bool,
+}
+
+impl CallbackSpan {
+    /// It begins: `callback` is `assigned`, `revoked` or `lost`.
+    pub(crate) fn begin(within: &Span, group: &str, callback: Callback, partitions: usize) -> Self {
+        let callback = match callback {
+            Callback::Assigned => "assigned",
+            Callback::Revoked => "revoked",
+            Callback::Lost(_) => "lost",
+        };
+        let span = info_span!(
+            target: "evenkeel::rebalance",
+            parent: within,
+            "callback",
+            group,
+            callback,
+            partitions,
+            suspended = field::Empty,
+            outcome = field::Empty,
+            lasted_us = field::Empty,
+        );
+        Self { span, begun: Instant::now(), suspended: 0, is_over: false }
+    }
+
+    /// What the callback itself tells `tracing` is told inside of it.
+    pub(crate) fn within<T>(&self, run: impl FnOnce() -> T) -> T {
+        self.span.in_scope(run)
+    }
+
+    /// The call that it ran in is over, and another one goes on with it.
+    pub(crate) fn resumed(&mut self) {
+        self.suspended += 1;
+        self.span.record("suspended", self.suspended);
+    }
+
+    /// It is over.
+    pub(crate) fn end(mut self, outcome: &str) {
+        self.ended(outcome);
+    }
+
+    fn ended(&mut self, outcome: &str) {
+        self.is_over = true;
+        self.span.record("outcome", outcome);
+        self.span.record("lasted_us", micros(self.begun.elapsed()));
+    }
+}
+
+impl Drop for CallbackSpan {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.ended("suspended");
+        }
+    }
+}
+
+/// Microseconds.
+pub(super) fn micros(lasted: Duration) -> u64 {
+    u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX)
 }
 
 pub(super) fn disconnected(address: &Address, reason: &DisconnectReason) {

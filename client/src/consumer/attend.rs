@@ -1,7 +1,7 @@
 //! What the handle does with what the background tells it: keeps deliveries until they are
 //! returned, runs callbacks, turns faults into errors.
 
-use crate::background::{Assigned, Delivery, Event};
+use crate::background::{Assigned, CallbackSpan, Delivery, Event};
 use crate::context::RebalanceContext;
 use crate::error::PollError;
 use crate::link::Link;
@@ -46,6 +46,7 @@ struct RunningCallback {
     method: ListenerMethod,
     partitions: Vec<TopicPartition>,
     future: Running,
+    span: CallbackSpan,
     /// Its listener was replaced meanwhile.
     is_replaced: bool,
 }
@@ -88,6 +89,13 @@ impl Attendance {
         self.listener = listener;
     }
 
+    /// A call begins: a callback that runs already was suspended when the one before it ended.
+    pub(crate) fn enter(&mut self) {
+        if let Some(running) = &mut self.running {
+            running.span.resumed();
+        }
+    }
+
     /// Goes on with the callback that runs, or takes the next event. `None`: the background is gone.
     pub(crate) fn poll_next(
         &mut self,
@@ -96,7 +104,8 @@ impl Attendance {
     ) -> Poll<Option<News>> {
         loop {
             if let Some(running) = &mut self.running {
-                let finished = ready!(running.future.as_mut().poll(context));
+                let RunningCallback { future, span, .. } = running;
+                let finished = ready!(span.within(|| future.as_mut().poll(context)));
                 return Poll::Ready(Some(self.on_finished(finished)));
             }
             let Some(event) = ready!(self.events.poll_recv(context)) else {
@@ -135,8 +144,10 @@ impl Attendance {
                 *assigned = now;
                 Some(News::Assigned)
             }
-            Event::Call { incarnation, callback, partitions } => {
-                self.begin(incarnation, callback, partitions, &assigned.partitions);
+            Event::Call { incarnation, callback, partitions, within } => {
+                let span =
+                    CallbackSpan::begin(&within, self.group.as_str(), callback, partitions.len());
+                self.begin((incarnation, callback, span), partitions, &assigned.partitions);
                 None
             }
         }
@@ -144,13 +155,13 @@ impl Attendance {
 
     fn begin(
         &mut self,
-        incarnation: Incarnation,
-        callback: Callback,
+        (incarnation, callback, span): (Incarnation, Callback, CallbackSpan),
         partitions: BTreeSet<TopicPartition>,
         assignment: &Arc<BTreeSet<TopicPartition>>,
     ) {
         // The core calls nobody where there is no listener; one may just have been taken away.
         let Some(listener) = self.listener.take() else {
+            span.end("no listener");
             return self.link.tell(Command::CallbackDone { incarnation, ok: true });
         };
         let method = match callback {
@@ -161,17 +172,28 @@ impl Attendance {
         let partitions: Vec<_> = partitions.into_iter().collect();
         let context = RebalanceContext::new(Arc::clone(&self.link), Arc::clone(assignment));
         let future = listener.run(method, context, partitions.clone());
-        self.running =
-            Some(RunningCallback { incarnation, method, partitions, future, is_replaced: false });
+        self.running = Some(RunningCallback {
+            incarnation,
+            method,
+            partitions,
+            future,
+            span,
+            is_replaced: false,
+        });
     }
 
     fn on_finished(&mut self, finished: Finished) -> News {
         let running = self.running.take().expect("what finished was running");
-        let Finished { listener, outcome } = finished;
+        let Finished { listener, outcome, has_panicked } = finished;
         if !running.is_replaced {
             self.listener = Some(listener);
         }
         let (incarnation, ok) = (running.incarnation, outcome.is_ok());
+        running.span.end(match (ok, has_panicked) {
+            (true, _) => "ok",
+            (false, false) => "failed",
+            (false, true) => "panicked",
+        });
         self.link.tell(Command::CallbackDone { incarnation, ok });
         match outcome {
             Ok(()) => News::Assigned,
@@ -185,7 +207,10 @@ impl Attendance {
 
     /// Drops the callback that runs, with the listener; its method.
     pub(crate) fn drop_running(&mut self) -> Option<ListenerMethod> {
-        self.running.take().map(|running| running.method)
+        self.running.take().map(|running| {
+            running.span.end("dropped");
+            running.method
+        })
     }
 
     /// Whether there is a record to return.

@@ -137,6 +137,7 @@ impl Consumer {
     /// See [`SubscribeError`]: also then the consumer is unsubscribed.
     pub async fn unsubscribe(&mut self) -> Result<(), SubscribeError> {
         self.commit_partial();
+        self.attendance().enter();
         let taken = self.link.taken();
         let asked = self.link.ask(|call| Command::Unsubscribe { call, taken });
         let mut failed = None;
@@ -183,6 +184,7 @@ impl Consumer {
             // Lets the background run where it shares this thread.
             tokio::task::yield_now().await;
         }
+        self.attendance().enter();
         let _inside = InsidePoll::enter(&self.link);
         loop {
             if let Some(records) = self.attendance().take_records() {
@@ -350,6 +352,7 @@ impl Consumer {
     pub async fn close(mut self, timeout: Duration) -> CloseReport {
         self.closed = true;
         self.commit_partial();
+        self.attendance().enter();
         let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         let mut closing = self.link.close(timeout_ms);
         let mut report = CloseReport::default();
