@@ -1,9 +1,10 @@
 //! Every run of evenkeel's in a test is recorded and held against the model: always, also where a
-//! test is about something else. With `EVENKEEL_RUNS=<folder>` they are kept there.
+//! test is about something else. Those of one group are held against each other, too. With `EVENKEEL_RUNS=<folder>` they are kept there.
 
 use evenkeel::ConsumerBuilder;
-use evenkeel_harness::validate::{Run, Verdict, validate};
+use evenkeel_harness::validate::{GroupVerdict, Run, Verdict, validate, validate_group};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -55,6 +56,21 @@ pub fn check(text: &str) -> Result<usize, String> {
     Err(format!("{}\nafter\n{}", report.verdict, lines.join("\n")))
 }
 
+/// Holds the runs of one group against each other, all of one machine.
+///
+/// # Errors
+/// A sentence: what cannot be read, or what cannot both be.
+pub fn check_group<T: AsRef<str>>(texts: &[T]) -> Result<(), String> {
+    let runs: Result<Vec<_>, _> = texts.iter().map(|text| Run::parse(text.as_ref())).collect();
+    let runs = runs.map_err(|error| format!("a recorded run: {error}"))?;
+    let report = validate_group(&runs.iter().collect::<Vec<_>>(), 0);
+    match report.verdict {
+        GroupVerdict::Permitted if report.dated => Ok(()),
+        GroupVerdict::Permitted => Err("a run does not say when it began".to_owned()),
+        GroupVerdict::Refused(overlap) => Err(overlap.to_string()),
+    }
+}
+
 /// As long as it lives, what [`recorded`] builds on this thread is recorded; when it is dropped, all
 /// of it must be permitted, else the test fails.
 #[derive(Debug)]
@@ -75,24 +91,45 @@ impl Drop for Validated {
         if std::thread::panicking() {
             return;
         }
-        for (number, recording) in recordings.into_iter().enumerate() {
+        let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (number, (group, recording)) in recordings.into_iter().enumerate() {
             keep(number, &recording);
             if let Err(why) = recording.check() {
                 panic!("a run of this test is not permitted: {why}");
+            }
+            if let Some(group) = group {
+                groups.entry(group).or_default().push(recording.text());
+            }
+        }
+        for runs in groups.into_values() {
+            if let Err(why) = check_group(&runs) {
+                panic!("a group of this test is not permitted: {why}");
             }
         }
     }
 }
 
-/// Records what is built.
+/// Records what is built. It is checked alone: nobody says which cluster its group is in.
 ///
 /// # Panics
 /// Outside of the life of a [`Validated`].
 pub fn recorded(builder: ConsumerBuilder) -> ConsumerBuilder {
+    record(builder, None)
+}
+
+/// Records what is built, a member of this group of one cluster, whatever that is called.
+///
+/// # Panics
+/// Outside of the life of a [`Validated`].
+pub fn recorded_in(group: String, builder: ConsumerBuilder) -> ConsumerBuilder {
+    record(builder, Some(group))
+}
+
+fn record(builder: ConsumerBuilder, group: Option<String>) -> ConsumerBuilder {
     let recording = Recording::default();
     RECORDINGS.with_borrow_mut(|recordings| {
         let recordings = recordings.as_mut().expect("a test begins with Validated::begin");
-        recordings.push(recording.clone());
+        recordings.push((group, recording.clone()));
     });
     builder.record_run(recording)
 }
@@ -107,7 +144,7 @@ fn keep(number: usize, recording: &Recording) {
 }
 
 thread_local! {
-    static RECORDINGS: RefCell<Option<Vec<Recording>>> = const { RefCell::new(None) };
+    static RECORDINGS: RefCell<Option<Vec<(Option<String>, Recording)>>> = const { RefCell::new(None) };
 }
 
 /// How much of a run is told with what is wrong in it.

@@ -4,8 +4,8 @@
 //! Decides what is worth writing: everything from which an onlooker can judge the group protocol,
 //! in the words of `evenkeel-spec`, and nothing of the machines' own fields. `evenkeel validate`
 //! reads it. Each line is a JSON object: first the header, then the events in the order in which
-//! the background handled them, each with `t`, milliseconds since its start (for humans; nothing is
-//! judged by it), and `event`:
+//! the background handled them, each with `t`, milliseconds since its start (the header has
+//! the date of that), and `event`:
 //!
 //! | from | events |
 //! |---|---|
@@ -31,6 +31,8 @@ use line::Line;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io::Write;
+use std::time::SystemTime;
+use tokio::time::Instant;
 
 /// The version of what is written.
 pub(crate) const FORMAT_VERSION: u32 = 1;
@@ -79,6 +81,7 @@ impl Recorder {
         let mut header = Line::begin(&mut text, "evenkeel_run", FORMAT_VERSION)
             .text("client_id", &config.client_id)
             .text("group", config.group_id.as_str())
+            .plain("started_ms", date_ms(Instant::now()))
             .plain("auto_commit", core.auto_commit)
             .plain("rebalance_timeout_ms", core.max_poll_interval_ms);
         if let Some(assignor) = &core.assignor {
@@ -143,6 +146,17 @@ impl Recorder {
         }
         self.text.clear();
     }
+}
+
+/// A date, milliseconds since the epoch of Unix. Where the runtime's clock is paused, as in tests, it
+/// is the date that the runtime has come to, so that consumers of one runtime can be compared.
+fn date_ms(at: Instant) -> u64 {
+    let (date, now) = (SystemTime::now(), std::time::Instant::now());
+    let at = at.into_std();
+    let date = date.checked_add(at.saturating_duration_since(now)).unwrap_or(date);
+    let date = date.checked_sub(now.saturating_duration_since(at)).unwrap_or(date);
+    let since = date.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn assignor_name(assignor: &Assignor) -> &str {

@@ -2,16 +2,18 @@
 
 use super::output::{Table, grouped, print, print_json};
 use super::{Failure, Format, Outcome};
-use crate::validate::{self, Run, Sensitivity, Tried, Verdict};
+use crate::validate::{self, GroupReport, GroupVerdict, Run, Sensitivity, Tried, Verdict};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Say whether recorded runs are behaviours that the model permits.
 ///
 /// A run is what one consumer writes down with `evenkeel consume --record FILE` or
 /// `ConsumerBuilder::record_run`, against any cluster. It is held against the group machine that the
-/// model checker explores, with an arbitrary coordinator at the other end. A refused run names its
-/// first line that cannot be explained, and what could have stood there.
+/// model checker explores, with an arbitrary coordinator at the other end, and against the rules of
+/// spec. A refused run names its first line that cannot be explained, and what could have stood there,
+/// or the rule that it breaks. Runs of one group are held against each other, too: give all of them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
@@ -21,12 +23,17 @@ pub(super) struct Args {
     /// Also alter one event at a time, in every way, and say how many alterations are refused.
     #[arg(long)]
     alterations: bool,
+    /// How much the clocks of the machines may differ that the runs of a group come from.
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    clocks_differ_by_ms: u64,
 }
 
 /// What validating found, as JSON.
 #[derive(Debug, Serialize)]
 struct Validated {
     runs: Vec<Row>,
+    /// Groups of which there are several runs.
+    groups: Vec<GroupRow>,
     #[serde(skip_serializing_if = "Option::is_none")]
     alterations: Option<Altered>,
 }
@@ -43,7 +50,33 @@ struct Row {
     /// The last line was cut off, and is not looked at.
     truncated: bool,
     verdict: &'static str,
+    /// From this line on the rules of spec are not judged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unjudged_from_line: Option<usize>,
+    /// The rule that it breaks; without one a refused run is one that the machine cannot produce.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<String>,
     /// Where it is refused or given up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    story: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct GroupRow {
+    group: String,
+    files: Vec<String>,
+    memberships: usize,
+    /// Every run says when it began: the runs were held against each other by date.
+    dated: bool,
+    steps: usize,
+    verdict: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<String>,
+    /// The file that breaks it, and the line there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,6 +92,7 @@ struct Altered {
 
 pub(super) fn run(args: &Args, format: Format) -> Result<Outcome, Failure> {
     let mut rows = Vec::new();
+    let mut groups: BTreeMap<String, Vec<(String, Run)>> = BTreeMap::new();
     let mut sensitivity = Sensitivity::default();
     for file in &args.files {
         let run = read(file)?;
@@ -67,17 +101,26 @@ pub(super) fn run(args: &Args, format: Format) -> Result<Outcome, Failure> {
             let altered = validate::sensitivity(&run);
             sensitivity.add(altered.map_err(|report| given_up(file, &report.verdict))?);
         }
+        groups.entry(row.group.clone()).or_default().push((row.file.clone(), run));
         rows.push(row);
     }
+    groups.retain(|_, runs| runs.len() > 1);
+    let groups: Vec<_> = groups
+        .iter()
+        .map(|(group, runs)| GroupRow::of(group, runs, args.clocks_differ_by_ms))
+        .collect();
     let total = sensitivity.total();
     let Tried { tried, refused } = total;
     let altered = Altered { tried, refused, percent: total.percent() };
-    let validated = Validated { runs: rows, alterations: args.alterations.then_some(altered) };
+    let validated =
+        Validated { runs: rows, groups, alterations: args.alterations.then_some(altered) };
     match format {
         Format::Human => print(&validated.text())?,
         Format::Json => print_json(&validated)?,
     }
-    Ok(Outcome::of(validated.runs.iter().all(|row| row.verdict == PERMITTED)))
+    let mut verdicts = validated.runs.iter().map(|row| row.verdict);
+    let mut of_groups = validated.groups.iter().map(|row| row.verdict);
+    Ok(Outcome::of(verdicts.all(is_permitted) && of_groups.all(is_permitted)))
 }
 
 fn read(file: &Path) -> Result<Run, Failure> {
@@ -86,6 +129,10 @@ fn read(file: &Path) -> Result<Run, Failure> {
     };
     let text = std::fs::read_to_string(file).map_err(|error| wrong(&error))?;
     Run::parse(&text).map_err(|error| wrong(&error))
+}
+
+fn is_permitted(verdict: &str) -> bool {
+    verdict == PERMITTED
 }
 
 fn given_up(file: &Path, verdict: &Verdict) -> Failure {
@@ -100,8 +147,14 @@ impl Row {
             Verdict::Refused(refusal) => ("refused", Some(refusal.entry.line)),
             Verdict::GaveUp { line, .. } => ("gave_up", Some(*line)),
         };
+        let rule = match &report.verdict {
+            Verdict::Refused(refusal) => refusal.rule.map(|rule| format!("{rule:?}")),
+            Verdict::Permitted | Verdict::GaveUp { .. } => None,
+        };
         Self {
             file: file.display().to_string(),
+            unjudged_from_line: report.unjudged.map(|(line, _)| line),
+            rule,
             client_id: run.header.client_id.clone(),
             group: run.header.group.clone(),
             events: report.events,
@@ -112,6 +165,46 @@ impl Row {
             line,
             story: line.map(|_| report.verdict.to_string()),
         }
+    }
+}
+
+impl GroupRow {
+    fn of(group: &str, runs: &[(String, Run)], clocks_differ_by_ms: u64) -> Self {
+        let files: Vec<_> = runs.iter().map(|(file, _)| file.clone()).collect();
+        let runs: Vec<_> = runs.iter().map(|(_, run)| run).collect();
+        let report = validate::validate_group(&runs, clocks_differ_by_ms);
+        let GroupReport { memberships, dated, steps, verdict } = report;
+        let overlap = match &verdict {
+            GroupVerdict::Permitted => None,
+            GroupVerdict::Refused(overlap) => Some(overlap),
+        };
+        Self {
+            group: group.to_owned(),
+            memberships,
+            dated,
+            steps,
+            verdict: if overlap.is_none() { PERMITTED } else { "refused" },
+            rule: overlap.map(|overlap| format!("{:?}", overlap.rule)),
+            file: overlap.map(|overlap| files[overlap.run].clone()),
+            line: overlap.map(|overlap| overlap.entry.line),
+            story: overlap.map(|overlap| {
+                let other = overlap.other.map(|(run, line)| format!(" ({}:{line})", files[run]));
+                let file = &files[overlap.run];
+                format!("{file}: {overlap}{}", other.unwrap_or_default())
+            }),
+            files,
+        }
+    }
+
+    fn text(&self) -> String {
+        let Self { group, files, memberships, steps, .. } = self;
+        let verdict = if self.verdict == PERMITTED { PERMITTED } else { "REFUSED" };
+        let dated =
+            if self.dated { "" } else { ", by epochs alone: a run does not say when it began" };
+        let (runs, steps) = (files.len(), grouped(*steps));
+        format!(
+            "group {group}: {verdict} ({runs} runs, {memberships} memberships, {steps} steps{dated})\n"
+        )
     }
 }
 
@@ -140,7 +233,15 @@ impl Validated {
                 text.push_str(&format!("{}: {story}\n", row.file));
             }
         }
+        for group in &self.groups {
+            if let Some(story) = &group.story {
+                text.push_str(&format!("{story}\n"));
+            }
+        }
         text.push_str(&table.text());
+        for group in &self.groups {
+            text.push_str(&group.text());
+        }
         if let Some(Altered { tried, refused, percent }) = &self.alterations {
             let (tried, refused) = (grouped(*tried), grouped(*refused));
             text.push_str(&format!(
@@ -160,5 +261,5 @@ Examples:
   evenkeel validate run.jsonl --alterations          how much would be noticed
   evenkeel validate *.jsonl --format json
 
-Exit codes: 0 every run is permitted; 1 one is refused, or has more explanations than are looked at;
+Exit codes: 0 every run and group is permitted; 1 one is refused, or has more explanations than are looked at;
 2 a file is no recorded run.";

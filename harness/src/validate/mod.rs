@@ -5,21 +5,28 @@
 //! group machine ([`evenkeel_core::group::Group`], which the model explores) with what it has yet
 //! to be seen to do. What cannot be seen (which timer fired when, who needed the coordinator, which
 //! connection a lookup waited for) is tried in every way. A run is refused at the event that no
-//! explanation takes. Of dates only `max.poll.interval.ms` is judged: spec/09 says what that leaves
+//! explanation takes. Beside that it is judged by the rules of spec, which know no machine
+//! ([`judge`]), and runs of one group are held against each other ([`validate_group`]). Of dates only `max.poll.interval.ms` is judged: spec/09 says what that leaves
 //! open.
 
 mod alter;
+mod conduct;
+mod group;
 mod member;
 mod run;
 mod step;
+mod told;
 mod wire;
 mod words;
 
 pub use alter::{Sensitivity, Tried, sensitivity};
+pub use conduct::{Judged, judge};
+pub use group::{GroupReport, GroupVerdict, Overlap, validate_group};
 pub use run::{
     Answer, Entry, Event, FORMAT_VERSION, Fault, Header, Kind, Method, Part, Reason, Run, RunError,
 };
 
+use evenkeel_spec::rules::Rule;
 use member::Member;
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
@@ -37,6 +44,8 @@ pub struct Report {
     pub explanations_max: usize,
     /// The run goes on to the consumer's end.
     pub ended: bool,
+    /// The line from which on the rules of `spec` are not judged, and why: only the machine is.
+    pub unjudged: Option<(usize, &'static str)>,
     /// Whether it is permitted.
     pub verdict: Verdict,
 }
@@ -62,6 +71,8 @@ pub enum Verdict {
 pub struct Refusal {
     /// The event.
     pub entry: Entry,
+    /// The rule of `spec` that it breaks; `None`: the machine does not explain it.
+    pub rule: Option<Rule>,
     /// Why each kind of explanation did not take it.
     pub reasons: BTreeSet<&'static str>,
     /// What some explanations would have had to be seen next.
@@ -72,8 +83,13 @@ pub struct Refusal {
 #[must_use]
 pub fn validate(run: &Run) -> Report {
     let mut frontier = Frontier::new(run);
-    let mut report =
-        Report { events: 0, explanations_max: 1, ended: false, verdict: Verdict::Permitted };
+    let mut report = Report {
+        events: 0,
+        explanations_max: 1,
+        ended: false,
+        unjudged: None,
+        verdict: Verdict::Permitted,
+    };
     for entry in &run.entries {
         report.events += 1;
         report.ended |= matches!(entry.event, Event::Closed { .. });
@@ -82,6 +98,13 @@ pub fn validate(run: &Run) -> Report {
             return report;
         }
         report.explanations_max = report.explanations_max.max(frontier.members.len());
+    }
+    let judged = conduct::judge(run);
+    report.unjudged = judged.until;
+    if let Some((rule, entry)) = judged.broken {
+        let reasons = [rule.sentence()].into();
+        let refusal = Refusal { entry, rule: Some(rule), reasons, expected: Vec::new() };
+        report.verdict = Verdict::Refused(Box::new(refusal));
     }
     report
 }
@@ -102,7 +125,7 @@ impl Frontier {
         let members = self.with_hidden_steps(entry)?;
         let refused = |reasons: BTreeSet<&'static str>, expected: Vec<String>| {
             let entry = entry.clone();
-            Verdict::Refused(Box::new(Refusal { entry, reasons, expected }))
+            Verdict::Refused(Box::new(Refusal { entry, rule: None, reasons, expected }))
         };
         let about = match self.wire.on(&entry.event) {
             Ok(about) => about,
@@ -179,6 +202,9 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Entry { line, at_ms, event } = &self.entry;
         write!(f, "refused at line {line} ({at_ms} ms): {event:?}")?;
+        if let Some(rule) = self.rule {
+            write!(f, "\n  breaks {} {rule:?}", rule.tag())?;
+        }
         for reason in &self.reasons {
             write!(f, "\n  because {reason}")?;
         }

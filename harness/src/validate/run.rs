@@ -32,6 +32,9 @@ pub struct Header {
     pub client_id: String,
     /// `group.id`.
     pub group: String,
+    /// The date of the consumer's start, milliseconds since the epoch of Unix; `None`: written by an
+    /// evenkeel that did not say.
+    pub started_ms: Option<u64>,
     /// `enable.auto.commit`.
     pub auto_commit: bool,
     /// `max.poll.interval.ms`.
@@ -313,6 +316,29 @@ pub enum RunError {
         /// What was wrong.
         reason: String,
     },
+}
+
+impl Event {
+    /// Whether the core has ordered it, because of the input before it or of a timer.
+    pub(super) fn is_output(&self) -> bool {
+        matches!(
+            self,
+            Self::Connect { .. }
+                | Self::Lookup { .. }
+                | Self::Heartbeat { .. }
+                | Self::OffsetCommit { .. }
+                | Self::OffsetFetch { .. }
+                | Self::Callback { .. }
+                | Self::Records { .. }
+                | Self::Withdrawn { .. }
+                | Self::PollFailed { .. }
+                | Self::Assignment { .. }
+                | Self::Answered { .. }
+                | Self::Lost { .. }
+                | Self::Closed { .. }
+                | Self::Disconnect { closing: true, .. }
+        )
+    }
 }
 
 impl Run {

@@ -5,11 +5,11 @@
 
 use super::Refused;
 use super::member::{Asked, Due, End, Member, Waiting};
-use super::run::{Answer, Event, Fault, Kind, Method, Part, Reason};
+use super::run::{Answer, Event, Kind};
 use super::wire::{About, Wire};
 use evenkeel_core::commit::Offsets;
 use evenkeel_core::disposition::data_path::{Action, data_path};
-use evenkeel_core::group::{self, Callback, CommitId, Group, LostReason};
+use evenkeel_core::group::{CommitId, Group};
 use evenkeel_spec::words::{
     Committed, Epoch, ErrorCode, Heartbeat, HeartbeatAnswer, HeartbeatEpoch, NodeId, Offset,
     OffsetsCommitted, Owner, Partitions, TopicPartition,
@@ -79,7 +79,7 @@ impl Member {
         Ok(vec![next])
     }
 
-    fn rest(&self) -> Result<(), Refused> {
+    pub(super) fn rest(&self) -> Result<(), Refused> {
         if self.end == End::Closed && self.due.is_empty() {
             return Err("nothing happens after the end");
         }
@@ -377,7 +377,7 @@ impl Member {
         }
     }
 
-    fn compare_owner(
+    pub(super) fn compare_owner(
         &mut self,
         owner: Option<Owner>,
         member: Option<usize>,
@@ -392,134 +392,6 @@ impl Member {
         };
         if holds { Ok(()) } else { Err("in another member's name, or at another epoch") }
     }
-
-    fn on_records(
-        &mut self,
-        number: u64,
-        parts: &[Part],
-        next: &Offsets,
-        wire: &Wire,
-    ) -> Result<(), Refused> {
-        self.may_end_poll()?;
-        if number != self.delivered + 1 {
-            return Err("a delivery's number is wrong");
-        }
-        if !next.keys().all(|partition| self.open.contains(partition)) {
-            return Err("records of a partition that is not open");
-        }
-        let mut ends = BTreeMap::new();
-        for part in parts {
-            if part.count == 0 || part.count > part.next {
-                return Err("more records than offsets");
-            }
-            ends.insert(&part.partition, part.next);
-        }
-        for (id, committed) in next {
-            let name = wire.by_name([id]).and_then(|mut names| names.pop_first());
-            let end = name.and_then(|name| ends.remove(&name));
-            // Where a delivery moves a partition beyond its records, it has none to return there.
-            if end.is_some_and(|end| end > committed.offset.0) {
-                return Err("the position lies before the records that were returned");
-            }
-        }
-        if !ends.is_empty() {
-            return Err("records of a partition that does not move");
-        }
-        self.delivered = number;
-        self.untaken.extend(next.clone());
-        self.tell(|group, out| group.on_returned(next, out));
-        self.carry_out(wire);
-        Ok(())
-    }
-
-    fn may_end_poll(&self) -> Result<(), Refused> {
-        self.rest()?;
-        if self.taken != self.delivered || !self.group.may_return() {
-            return Err("the application does not wait in a poll");
-        }
-        Ok(())
-    }
-
-    fn on_poll_failed(
-        &mut self,
-        fault: Fault,
-        error: Option<i16>,
-        wire: &Wire,
-    ) -> Result<(), Refused> {
-        self.may_end_poll()?;
-        let code = error.and_then(ErrorCode::from_number);
-        let told = match (fault, code) {
-            (Fault::Fatal, Some(code)) => Some(group::Fault::Fatal(code)),
-            (Fault::Refused, Some(code)) => Some(group::Fault::Refused(code)),
-            (Fault::Other, None) => None,
-            _ => return Err("an error without its code"),
-        };
-        if let Some(told) = told {
-            let at = self.faults.iter().position(|fault| *fault == told);
-            self.faults.remove(at.ok_or("the group has no such news")?);
-        }
-        self.tell(Group::on_poll_ended);
-        self.carry_out(wire);
-        Ok(())
-    }
-
-    /// What the application is told.
-    fn on_told(&mut self, event: &Event, about: &About, wire: &Wire) -> Result<(), Refused> {
-        if let (Event::Assignment { partitions, epoch, .. }, None) = (event, self.due.front()) {
-            if !self.is_assignment_due() {
-                return Err("the assignment did not change");
-            }
-            let (owned, owner) = self.show_assignment();
-            return self.compare_assignment(&owned, owner, (partitions, *epoch), about, wire);
-        }
-        let due = self.due.pop_front().ok_or("the application is told what nobody ordered")?;
-        let named = |ids: &Partitions, names: &BTreeSet<TopicPartition>| {
-            wire.by_name(ids).is_some_and(|expected| expected == *names)
-        };
-        let holds = match (due, event) {
-            (Due::Assignment(owned, owner), Event::Assignment { partitions, epoch, .. }) => {
-                return self.compare_assignment(&owned, owner, (partitions, *epoch), about, wire);
-            }
-            (
-                Due::Callback(incarnation, expected),
-                Event::Callback { callback, method, reason, error, partitions },
-            ) => {
-                self.callback = Some((*callback, incarnation));
-                match (expected, method) {
-                    (Callback::Assigned(ids), Method::Assigned)
-                    | (Callback::Revoked(ids), Method::Revoked) => named(&ids, partitions),
-                    (Callback::Lost(why, ids), Method::Lost) => {
-                        is_reason(why, *reason, *error) && named(&ids, partitions)
-                    }
-                    _ => false,
-                }
-            }
-            (Due::Withdrawn(ids), Event::Withdrawn { partitions }) => named(&ids, partitions),
-            (Due::Answer(to, answer, code), Event::Answered { call, result, error }) => {
-                (to, answer, code) == (*call, *result, *error)
-            }
-            (Due::Lost(why, ids), Event::Lost { reason, error, partitions }) => {
-                is_reason(why, Some(*reason), *error) && named(&ids, partitions)
-            }
-            (Due::Closed { left }, Event::Closed { left: told }) => left == *told,
-            _ => false,
-        };
-        if holds { Ok(()) } else { Err("the application is told something else") }
-    }
-
-    fn compare_assignment(
-        &mut self,
-        owned: &Partitions,
-        owner: Option<Owner>,
-        (partitions, epoch): (&BTreeSet<TopicPartition>, Option<u32>),
-        about: &About,
-        wire: &Wire,
-    ) -> Result<(), Refused> {
-        if wire.by_name(owned).is_none_or(|owned| owned != *partitions) {
-            return Err("something else is assigned");
-        }
-        self.compare_owner(owner, about.member, epoch)
-    }
 }
 
 /// Either an answer or an error, as it is written.
@@ -529,17 +401,6 @@ fn answer<T>(accepted: Option<T>, error: Option<i16>) -> Result<Result<T, ErrorC
         (None, Some(code)) => Ok(Err(code)),
         _ => Err("neither an answer nor an error"),
     }
-}
-
-fn is_reason(expected: LostReason, reason: Option<Reason>, error: Option<i16>) -> bool {
-    let told = match expected {
-        LostReason::Fenced(code) => (Reason::Fenced, Some(code.number())),
-        LostReason::PollInterval => (Reason::PollInterval, None),
-        LostReason::RebalanceTimeout => (Reason::RebalanceTimeout, None),
-        LostReason::Fatal(code) => (Reason::Fatal, Some(code.number())),
-        LostReason::LeaveTimeout => (Reason::LeaveTimeout, None),
-    };
-    (Some(told.0), told.1) == (reason, error)
 }
 
 /// The handle numbers its calls from 0; a consumer that makes four billion is not validated.

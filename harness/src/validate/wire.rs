@@ -220,6 +220,17 @@ impl Wire {
         partitions.into_iter().map(by_name).collect()
     }
 
+    /// The topic of that name that was shown, where no two have it.
+    pub(super) fn by_id(&self, partition: &TopicPartition) -> Option<TopicIdPartition> {
+        let (topic, _) = self.names.iter().find(|(_, name)| **name == partition.topic)?;
+        Some(TopicIdPartition::new(*topic, partition.partition))
+    }
+
+    /// Whether two topics had one name: one was deleted and created anew.
+    pub(super) fn has_namesakes(&self) -> bool {
+        self.names.values().collect::<BTreeSet<_>>().len() < self.names.len()
+    }
+
     fn connection(&mut self, number: u64) -> Result<&mut Connection, Refused> {
         self.connections.get_mut(&number).ok_or(NO_CONNECTION)
     }

@@ -6,10 +6,14 @@
 #[path = "../command/child.rs"]
 #[expect(dead_code, reason = "the command's tests use all of it")]
 mod child;
+mod group;
 
 use child::{Child, Ended, run};
 use evenkeel_broker::Cluster;
-use evenkeel_harness::validate::{Run, RunError, Sensitivity, Verdict, sensitivity, validate};
+use evenkeel_harness::validate::{
+    Judged, Run, RunError, Sensitivity, Verdict, judge, sensitivity, validate,
+};
+use evenkeel_spec::rules::Rule;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tokio::runtime::Runtime;
@@ -45,6 +49,27 @@ fn a_heartbeat_at_another_epoch_is_refused_where_it_stands() {
     };
     assert_eq!(refusal.entry.line, line);
     assert!(refusal.to_string().contains("another epoch"), "{refusal}");
+}
+
+#[test]
+fn a_rule_is_judged_from_the_lines_alone() {
+    let text = one_member();
+    let run = Run::parse(text).expect("it is a run");
+    assert_eq!(judge(&run), Judged::default());
+    let taken = "\"event\":\"assignment\",\"partitions\":[\"t-0\",";
+    for (before, after, rule) in [
+        (
+            "\"kind\":\"join\",\"rebalance_timeout_ms\":300000,",
+            "\"kind\":\"join\",",
+            Rule::JoinIncomplete,
+        ),
+        (taken, "\"event\":\"assignment\",\"partitions\":[", Rule::AcknowledgedUntrue),
+    ] {
+        let altered = text.replacen(before, after, 1);
+        assert_ne!(altered, text, "{rule:?}");
+        let judged = judge(&Run::parse(&altered).expect("it is a run"));
+        assert_eq!(judged.broken.map(|(rule, _)| rule), Some(rule));
+    }
 }
 
 #[test]
@@ -132,7 +157,7 @@ fn what_consume_records_over_tcp_is_permitted() {
     assert!(report["runs"][0]["events"].as_u64().is_some_and(|events| events > 20), "{report}");
 }
 
-fn command(files: &[&Path], more: &[&str]) -> Ended {
+pub(crate) fn command(files: &[&Path], more: &[&str]) -> Ended {
     let mut args = vec!["validate"];
     args.extend(files.iter().map(|file| file.to_str().expect("a name is text")));
     args.extend(more);
@@ -140,7 +165,7 @@ fn command(files: &[&Path], more: &[&str]) -> Ended {
 }
 
 /// A file of this content, named so.
-fn file(name: &str, text: &str) -> PathBuf {
+pub(crate) fn file(name: &str, text: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("validate-{name}.jsonl"));
     std::fs::write(&path, text).expect("the folder can be written to");
     path

@@ -5,7 +5,7 @@ use evenkeel::{
     Stream, TopicPartition,
 };
 use evenkeel_broker::{Cluster, WeakCluster};
-use evenkeel_tests::validated::recorded;
+use evenkeel_tests::validated::recorded_in;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -42,7 +42,7 @@ pub(crate) fn member(cluster: &Cluster, group: &str, seed: u64) -> ConsumerBuild
         .connector(InMemory(cluster.downgrade()))
         .spawn_on(Handle::current())
         .seed(seed);
-    recorded(builder)
+    recorded_in(group.to_owned(), builder)
 }
 
 /// Appends `count` numbered records to each partition of a topic.
