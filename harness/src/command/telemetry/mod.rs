@@ -1,8 +1,10 @@
 //! Spans for a collector: where `OTEL_EXPORTER_OTLP_ENDPOINT` is set, what the client tells
 //! `tracing` goes there by OTLP over HTTP, as JSON.
 //!
-//! A finished request becomes a span with the times at which it was queued, sent and answered;
-//! other events become points inside of the span they occur in, or spans without duration. Written
+//! A finished request becomes a span with the times at which it was queued, sent and answered; a
+//! rebalance and a callback are spans already, which say themselves how long they lasted (on the
+//! monotonic clock, and also when something holds on to them). Other events become points inside
+//! of the span they occur in, or spans without duration. Written
 //! by hand: the OpenTelemetry SDK and its exporter are some 140 crates for these few lines.
 
 mod otlp;
@@ -43,6 +45,7 @@ struct Span {
     id: u64,
     parent: Option<u64>,
     name: String,
+    kind: u32,
     start: SystemTime,
     fields: Map<String, Value>,
     points: Vec<Value>,
@@ -54,18 +57,18 @@ impl Span {
             .map_or_else(|| u128::from(otlp::random()) << 64 | u128::from(otlp::random()), |w| w.0);
         let parent = within.map(|(_, id)| id);
         let (fields, points) = (Map::new(), Vec::new());
-        Self { trace, id: otlp::random(), parent, name, start, fields, points }
+        Self { trace, id: otlp::random(), parent, name, kind: INTERNAL, start, fields, points }
     }
 
     /// The span in OTLP's JSON (opentelemetry-proto 1.x, `trace/v1`).
     fn ended(self, end: SystemTime) -> Value {
         let outcome = self.fields.get("outcome").and_then(Value::as_str).unwrap_or("ok");
-        let failed = !matches!(outcome, "ok" | "answered");
+        let failed = !matches!(outcome, "ok" | "answered" | "completed" | "superseded" | "left");
         let mut span = json!({
             "traceId": format!("{:032x}", self.trace),
             "spanId": format!("{:016x}", self.id),
             "name": self.name,
-            "kind": CLIENT,
+            "kind": self.kind,
             "startTimeUnixNano": nanos(self.start),
             "endTimeUnixNano": nanos(end),
             "attributes": otlp::attributes(&self.fields),
@@ -126,8 +129,13 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Exporter {
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
         let begun = context.span(&id).and_then(|span| span.extensions_mut().remove::<Span>());
-        if let Some(begun) = begun {
-            self.sender.send(begun.ended(SystemTime::now()));
+        if let Some(mut begun) = begun {
+            if let Some(Value::String(callback)) = begun.fields.get("callback") {
+                begun.name = format!("{callback} callback");
+            }
+            let lasted = begun.fields.get("lasted_us").and_then(Value::as_u64);
+            let end = lasted.and_then(|us| begun.start.checked_add(Duration::from_micros(us)));
+            self.sender.send(begun.ended(end.unwrap_or_else(SystemTime::now)));
         }
     }
 }
@@ -146,7 +154,7 @@ fn request(fields: Map<String, Value>, within: Option<(u128, u64)>, end: SystemT
     let start = sent.checked_sub(queued).unwrap_or(sent);
     let api = fields.get("api").and_then(Value::as_str).unwrap_or("unknown");
     let mut span = Span::begin(format!("{api} request"), within, start);
-    span.fields = fields;
+    (span.fields, span.kind) = (fields, CLIENT);
     span.points.push(json!({"timeUnixNano": nanos(sent), "name": "sent"}));
     span.ended(end)
 }
@@ -193,6 +201,8 @@ impl Visit for Fields<'_> {
     }
 }
 
+/// `SPAN_KIND_INTERNAL`.
+const INTERNAL: u32 = 1;
 /// `SPAN_KIND_CLIENT`.
 const CLIENT: u32 = 3;
 /// `STATUS_CODE_ERROR`.

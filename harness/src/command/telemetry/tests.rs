@@ -1,7 +1,7 @@
 //! A receiver on a socket is told what `tracing` was told.
 
 use super::layer;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use tracing_subscriber::layer::SubscriberExt;
@@ -65,6 +65,59 @@ fn a_request_is_a_span_from_its_queueing_to_its_answer() {
     assert_eq!(rebalance["events"][0]["name"], "assignment changed");
     assert_eq!(rebalance["attributes"][0]["value"]["stringValue"], "g");
     assert!(rebalance.get("status").is_none(), "nothing failed in it");
+}
+
+#[test]
+fn a_rebalance_holds_its_callback_and_its_commit_and_each_lasts_as_long_as_it_says() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("some port is free");
+    let endpoint = format!("http://{}", listener.local_addr().expect("it is bound"));
+    let (exporter, delivery) = layer(&endpoint).expect("the endpoint is well formed");
+    let subscriber = tracing_subscriber::registry().with(exporter);
+    tracing::subscriber::with_default(subscriber, || {
+        let empty = tracing::field::Empty;
+        let rebalance =
+            tracing::info_span!(parent: None, "rebalance", outcome = empty, lasted_us = empty);
+        let callback = tracing::info_span!(
+            parent: &rebalance, "callback", callback = "revoked", outcome = empty, lasted_us = empty
+        );
+        callback.record("outcome", "panicked");
+        callback.record("lasted_us", 700_000_u64);
+        drop(callback);
+        rebalance.record("outcome", "completed");
+        rebalance.record("lasted_us", 900_000_u64);
+        // The commit's answer comes after the end of the rebalance that it belongs to.
+        tracing::debug!(
+            target: "evenkeel::request",
+            parent: &rebalance,
+            api = "OffsetCommit",
+            outcome = "answered",
+        );
+    });
+    let receiver = std::thread::spawn(move || receive(&listener, "200 OK"));
+    drop(delivery);
+    let posted = receiver.join().expect("one message came");
+    let (_, body) = posted.split_once("\r\n\r\n").expect("it has a body");
+    let message: Value = serde_json::from_str(body).expect("the body is JSON");
+    let spans = &message["resourceSpans"][0]["scopeSpans"][0]["spans"];
+    let [callback, commit, rebalance] = &spans.as_array().expect("spans are listed")[..] else {
+        panic!("three spans, not {spans}");
+    };
+    let at = |span: &Value, key: &str| -> u128 {
+        span[key].as_str().and_then(|nanos| nanos.parse().ok()).expect("nanoseconds as text")
+    };
+    let lasted = |span: &Value| at(span, "endTimeUnixNano") - at(span, "startTimeUnixNano");
+    assert_eq!((lasted(callback), lasted(rebalance)), (700_000_000, 900_000_000));
+    assert_eq!(
+        (&callback["name"], &commit["name"]),
+        (&json!("revoked callback"), &json!("OffsetCommit request"))
+    );
+    for child in [callback, commit] {
+        assert_eq!(child["parentSpanId"], rebalance["spanId"]);
+        assert_eq!(child["traceId"], rebalance["traceId"]);
+    }
+    assert_eq!((&commit["kind"], &rebalance["kind"]), (&json!(3), &json!(1)));
+    assert_eq!(callback["status"]["message"], "panicked");
+    assert!(rebalance.get("status").is_none(), "a rebalance that is completed is no failure");
 }
 
 #[test]
