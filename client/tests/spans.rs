@@ -306,11 +306,7 @@ impl Subscriber for Told {
     fn new_span(&self, span: &Attributes<'_>) -> Id {
         let mut fields = Fields::default();
         span.record(&mut fields);
-        Id::from_u64(self.add(
-            span.metadata().name(),
-            span.parent().map(|id| id.into_u64()),
-            fields,
-        ))
+        Id::from_u64(self.add(span.metadata().name(), span.parent().map(Id::into_u64), fields))
     }
 
     fn record(&self, id: &Id, values: &Record<'_>) {
@@ -325,7 +321,7 @@ impl Subscriber for Told {
         if event.metadata().target() == "evenkeel::request" {
             let mut fields = Fields::default();
             event.record(&mut fields);
-            self.add("request", event.parent().map(|id| id.into_u64()), fields);
+            self.add("request", event.parent().map(Id::into_u64), fields);
         }
     }
 
