@@ -289,11 +289,7 @@ impl<'a> Reader<'a> {
 
     fn on_committed(&mut self, request: u32, accepted: Partitions, (ms, at): (u64, usize)) {
         let Some(Asked::Commit(name, epoch, sent_ms)) = self.asked.remove(&request) else { return };
-        let names = self.all.names.iter();
-        let Some(number) = names.enumerate().filter(|(_, n)| **n == name).last().map(|(n, _)| n)
-        else {
-            return;
-        };
+        let Some(number) = self.all.names.iter().rposition(|known| *known == name) else { return };
         self.all.commits.push(Commit {
             member: MemberId(u32::try_from(number).unwrap_or(u32::MAX)),
             epoch,
