@@ -143,8 +143,11 @@ fn keep(number: usize, recording: &Recording) {
     std::fs::write(&file, recording.text()).expect("EVENKEEL_RUNS is a folder");
 }
 
+/// A run, and the group whose other runs it is held against.
+type Recorded = (Option<String>, Recording);
+
 thread_local! {
-    static RECORDINGS: RefCell<Option<Vec<(Option<String>, Recording)>>> = const { RefCell::new(None) };
+    static RECORDINGS: RefCell<Option<Vec<Recorded>>> = const { RefCell::new(None) };
 }
 
 /// How much of a run is told with what is wrong in it.
