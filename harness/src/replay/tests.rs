@@ -129,14 +129,15 @@ fn a_wrong_driver_of_the_client_is_found_and_its_divergence_is_shrunk() {
 
 #[test]
 fn a_divergence_tells_which_moment_of_the_model_would_explain_it() {
-    for (wrong, explained) in [
-        (WrongDriver::EndsCallbacksEarly, "callback c0 done"),
-        (WrongDriver::HidesDisconnects, "nothing has happened yet"),
-    ] {
-        let sabotage = Sabotage { client: Some(wrong), ..Sabotage::default() };
+    let late = Sabotage { machines: Some(ClientMutant::ErrorKeepsInFlight), ..Sabotage::default() };
+    let impossible =
+        Sabotage { client: Some(WrongDriver::EndsCallbacksEarly), ..Sabotage::default() };
+    for (sabotage, explained) in
+        [(late, "nothing has happened yet"), (impossible, "no moment of the model")]
+    {
         let report = sabotaged(Target::Core, sabotage);
         let lines: Vec<_> = report.divergences.iter().flat_map(|found| &found.explained).collect();
-        assert!(lines.iter().any(|line| line.contains(explained)), "{wrong:?}: {lines:#?}");
+        assert!(lines.iter().any(|line| line.contains(explained)), "{sabotage:?}: {lines:#?}");
     }
 }
 
