@@ -6,6 +6,9 @@ use evenkeel_model::bounds::{Slice, slices};
 use evenkeel_model::explore::{Options, explore};
 use std::fmt::Write;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[test]
 fn fewer_than_one_goal_in_twenty_is_infeasible_and_each_is_named() {
     let chosen: Vec<(Slice, Plans)> = slices().into_iter().map(choose).collect();
