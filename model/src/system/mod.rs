@@ -3,6 +3,7 @@
 mod action;
 mod brain;
 mod canonical;
+mod delivery;
 mod key;
 mod node;
 mod settle;

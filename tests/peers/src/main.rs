@@ -14,7 +14,8 @@ mod reader;
 mod sample;
 mod workspace;
 
-// From the tests' crate by path: a dependency on it would build the model and the harness too.
+// From the tests' crate by path: a dependency on it would build the model and the harness too. The
+// benches use a part of each, hence the allowed lints.
 #[path = "../../src/kafka/mod.rs"]
 #[allow(dead_code, unreachable_pub, unused_imports)]
 mod kafka;
