@@ -153,8 +153,8 @@ impl ConsumerBuilder {
         let config = self.properties.check()?;
         let Self { connector, runtime, seed, record, .. } = self;
         let (group, auto_commit) = (config.group_id.clone(), config.core.auto_commit);
-        let (link, events) = Start { config, connector, runtime, seed, record }.start()?;
-        Ok(Consumer::new(group, auto_commit, link, events))
+        let (link, told) = Start { config, connector, runtime, seed, record }.start()?;
+        Ok(Consumer::new(group, auto_commit, link, told))
     }
 
     fn milliseconds(self, key: &'static str, duration: Duration) -> Self {

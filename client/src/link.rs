@@ -178,7 +178,12 @@ impl Link {
     /// Why there is no answer.
     pub(crate) fn died(&self) -> BackgroundDied {
         let reason = self.death.get().cloned();
-        BackgroundDied { reason: reason.unwrap_or_else(|| "its runtime was shut down".into()) }
+        BackgroundDied { reason: reason.unwrap_or_else(|| ABORTED.into()) }
+    }
+
+    /// Whether the background is over, for whatever reason.
+    pub(crate) fn is_over(&self) -> bool {
+        self.messages.is_closed()
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
@@ -324,6 +329,9 @@ impl From<Unanswered> for PositionError {
 
 /// Why the background ended, if it was told to.
 pub(crate) const CLOSED: &str = "the consumer is closed";
+
+/// Why it ended, if it could not say so.
+const ABORTED: &str = "its task was aborted, or its runtime shut down";
 
 /// Calls that wait for the background to take them. It takes them as fast as it turns its loop, so
 /// that more than a loaded application's worth of tasks means that it cannot keep up.

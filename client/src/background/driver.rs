@@ -133,6 +133,9 @@ impl Driver {
 
     /// Runs until the core has ended.
     pub(super) async fn run(&mut self) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.begin();
+        }
         while let Next::Wait(deadline) = self.carry_out() {
             let turn = self.next_turn(deadline).await;
             self.turns.fetch_add(1, Ordering::Relaxed);

@@ -23,11 +23,12 @@ use driver::Driver;
 use evenkeel_core::{Callback, Incarnation, PollFault};
 use evenkeel_spec::words::{Epoch, LeaderEpoch, Offset, TopicPartition};
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// What the background tells the consumer, in order. The core keeps it short: one delivery, one
 /// callback and few faults at a time.
@@ -95,13 +96,15 @@ pub(crate) struct Start {
 
 impl Start {
     /// Starts it; the ends that the consumer holds.
-    pub(crate) fn start(self) -> Result<(Arc<Link>, mpsc::UnboundedReceiver<Event>), ConfigError> {
+    pub(crate) fn start(self) -> Result<(Arc<Link>, Told), ConfigError> {
         let (link, messages) = Link::new(self.config.core.default_api_timeout_ms);
         let (events, queue) = mpsc::unbounded_channel();
+        let (alive, end) = oneshot::channel();
         let (death, turns) = (Arc::clone(&link.death), Arc::clone(&link.turns));
+        let ends = Ends { messages, events, alive, death, turns };
         match self.runtime.clone() {
             Some(runtime) => {
-                let task = runtime.spawn(live(self, messages, events, death, turns));
+                let task = runtime.spawn(live(self, ends));
                 // The first and only task of this link.
                 let _ = link.task.set(task.abort_handle());
             }
@@ -111,22 +114,37 @@ impl Start {
                 let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
                 thread::Builder::new()
                     .name("evenkeel".into())
-                    .spawn(move || runtime.block_on(live(self, messages, events, death, turns)))
+                    .spawn(move || runtime.block_on(live(self, ends)))
                     .map_err(failed)?;
             }
         }
-        Ok((link, queue))
+        Ok((link, Told { events: queue, end }))
     }
 }
 
-/// Drives to the end and says why it came, before anybody can notice that it has come.
-async fn live(
-    start: Start,
+/// The background's ends of what leads to the application.
+struct Ends {
     messages: mpsc::UnboundedReceiver<Message>,
     events: mpsc::UnboundedSender<Event>,
+    /// Dropped when everything else is.
+    alive: oneshot::Sender<Infallible>,
     death: Arc<OnceLock<Arc<str>>>,
     turns: Arc<AtomicU64>,
-) {
+}
+
+/// The consumer's ends of what comes from the background.
+#[derive(Debug)]
+pub(crate) struct Told {
+    /// What it tells, in order.
+    pub(crate) events: mpsc::UnboundedReceiver<Event>,
+    /// Resolves when the background is over, whatever it told before.
+    pub(crate) end: oneshot::Receiver<Infallible>,
+}
+
+/// Drives to the end and says why it came, before anybody can notice that it has come. An abort, or
+/// the end of the runtime, comes without a word: [`Link::died`] knows that.
+async fn live(start: Start, ends: Ends) {
+    let Ends { messages, events, alive, death, turns } = ends;
     let mut driver = Driver::new(start, messages, events, turns);
     let reason = match panics::caught(driver.run()).await {
         Ok(()) => CLOSED.to_owned(),
@@ -138,4 +156,5 @@ async fn live(
     // Nobody else sets it.
     let _ = death.set(reason.into());
     drop(driver);
+    drop(alive);
 }

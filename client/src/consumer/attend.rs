@@ -1,7 +1,7 @@
 //! What the handle does with what the background tells it: keeps deliveries until they are
 //! returned, runs callbacks, turns faults into errors.
 
-use crate::background::{Assigned, CallbackSpan, Delivery, Event};
+use crate::background::{Assigned, CallbackSpan, Delivery, Event, Told};
 use crate::context::RebalanceContext;
 use crate::error::PollError;
 use crate::link::Link;
@@ -11,15 +11,16 @@ use evenkeel_core::{Callback, Command, Incarnation};
 use evenkeel_spec::words::{Committed, GroupId, Offset, TopicPartition};
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use tokio::sync::mpsc;
 
 /// What the handle has and no future does.
 pub(crate) struct Attendance {
     group: GroupId,
     link: Arc<Link>,
-    events: mpsc::UnboundedReceiver<Event>,
+    told: Told,
     listener: Option<Box<dyn ErasedListener>>,
     running: Option<RunningCallback>,
     /// The delivery that is being returned.
@@ -63,15 +64,11 @@ pub(crate) enum News {
 }
 
 impl Attendance {
-    pub(crate) fn new(
-        group: GroupId,
-        link: Arc<Link>,
-        events: mpsc::UnboundedReceiver<Event>,
-    ) -> Self {
+    pub(crate) fn new(group: GroupId, link: Arc<Link>, told: Told) -> Self {
         Self {
             group,
             link,
-            events,
+            told,
             listener: None,
             running: None,
             delivery: None,
@@ -96,19 +93,23 @@ impl Attendance {
         }
     }
 
-    /// Goes on with the callback that runs, or takes the next event. `None`: the background is gone.
+    /// Goes on with the callback that runs, or takes the next event. `None`: the background is gone,
+    /// and with it the right to what it told before: others may own the partitions by now.
     pub(crate) fn poll_next(
         &mut self,
         assigned: &mut Assigned,
         context: &mut Context<'_>,
     ) -> Poll<Option<News>> {
         loop {
+            if self.poll_end(context).is_ready() {
+                return Poll::Ready(None);
+            }
             if let Some(running) = &mut self.running {
                 let RunningCallback { future, span, .. } = running;
                 let finished = ready!(span.within(|| future.as_mut().poll(context)));
                 return Poll::Ready(Some(self.on_finished(finished)));
             }
-            let Some(event) = ready!(self.events.poll_recv(context)) else {
+            let Some(event) = ready!(self.told.events.poll_recv(context)) else {
                 return Poll::Ready(None);
             };
             if let Some(news) = self.on_event(event, assigned) {
@@ -117,10 +118,18 @@ impl Attendance {
         }
     }
 
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if !self.told.end.is_terminated() {
+            // There is no value: all that can come is the end.
+            let _ = ready!(Pin::new(&mut self.told.end).poll(context));
+        }
+        Poll::Ready(())
+    }
+
     /// Takes the events that are there and neither call nor deliver.
     pub(crate) fn take_what_came(&mut self, assigned: &mut Assigned) {
         while self.running.is_none() {
-            let Ok(event) = self.events.try_recv() else { return };
+            let Ok(event) = self.told.events.try_recv() else { return };
             match self.on_event(event, assigned) {
                 Some(News::Delivered) => self.discard(),
                 Some(News::Assigned | News::Failed(_)) | None => {}
@@ -218,6 +227,14 @@ impl Attendance {
         self.delivery.is_some()
     }
 
+    /// Forgets what waits to be returned, if the background is over: others may own it by now.
+    fn drop_orphaned(&mut self) {
+        if self.link.is_over() {
+            self.streamed.clear();
+            self.delivery = None;
+        }
+    }
+
     /// Everything that is left of the delivery.
     pub(crate) fn take_records(&mut self) -> Option<Records> {
         self.drop_ended();
@@ -277,6 +294,7 @@ impl Attendance {
 
     /// Drops the parts whose lease has ended, and the delivery if nothing is left of it.
     fn drop_ended(&mut self) {
+        self.drop_orphaned();
         let Some(delivery) = &mut self.delivery else { return };
         if delivery.parts.first().is_some_and(|part| !part.lease.lasts()) {
             self.streamed.clear();

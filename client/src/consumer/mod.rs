@@ -6,7 +6,7 @@
 
 mod attend;
 
-use crate::background::{Assigned, Event};
+use crate::background::{Assigned, Told};
 use crate::builder::ConsumerBuilder;
 use crate::context::{self, Committer, Seek};
 use crate::error::{CommitError, PollError, PositionError, SubscribeError};
@@ -25,7 +25,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 /// A member of a consumer group that reads records (KIP-848).
@@ -75,13 +74,8 @@ impl Consumer {
         ConsumerBuilder::new()
     }
 
-    pub(crate) fn new(
-        group: GroupId,
-        auto_commit: bool,
-        link: Arc<Link>,
-        events: mpsc::UnboundedReceiver<Event>,
-    ) -> Self {
-        let attendance = Mutex::new(Attendance::new(group.clone(), Arc::clone(&link), events));
+    pub(crate) fn new(group: GroupId, auto_commit: bool, link: Arc<Link>, told: Told) -> Self {
+        let attendance = Mutex::new(Attendance::new(group.clone(), Arc::clone(&link), told));
         let assigned = Assigned::default();
         Self { group, link, attendance, assigned, auto_commit, closed: false }
     }

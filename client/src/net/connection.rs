@@ -4,9 +4,11 @@
 //! driver, in order, that it is connected, each frame, and its end with the cause.
 
 use super::transport::{Connector, Stream};
+use crate::panics;
 use crate::wire::frame::{FrameError, FrameReader};
 use bytes::Bytes;
 use evenkeel_core::{Address, Cause, ConnectionId};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -47,12 +49,19 @@ impl Connection {
         events: mpsc::Sender<NetEvent>,
     ) -> Self {
         let (requests, queue) = mpsc::unbounded_channel();
-        let connecting = connector.connect(address);
-        let task = tokio::spawn(async move {
-            let end = match connecting.await {
-                Ok(stream) => serve(id, stream, queue, frame_max, &events).await,
+        let connecting = catch_unwind(AssertUnwindSafe(|| connector.connect(address)));
+        let reports = events.clone();
+        let connection = async move {
+            match connecting.unwrap_or_else(|panic| resume_unwind(panic)).await {
+                Ok(stream) => serve(id, stream, queue, frame_max, &reports).await,
                 Err(error) => error.into(),
-            };
+            }
+        };
+        let task = tokio::spawn(async move {
+            // A connector's panic ends what it connected, and no more.
+            let end = panics::caught(connection).await.unwrap_or_else(|panic| {
+                Cause::Io(format!("the connector panicked: {panic}").into())
+            });
             // The driver is gone if nobody listens; then nobody needs to know.
             let _ = events.send(NetEvent { connection: id, news: News::Ended(end) }).await;
         });

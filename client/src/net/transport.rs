@@ -28,7 +28,8 @@ pub enum ConnectError {
 }
 
 /// Opens connections to brokers. [`Tcp`] is the default; tests pass their own, for example
-/// in-memory streams or a simulated network.
+/// in-memory streams or a simulated network. A panic in it, or in a stream of its, ends that one
+/// connection.
 pub trait Connector: fmt::Debug + Send + Sync + 'static {
     /// Connects to `address`, which is to be resolved anew each time. The future is dropped when
     /// `socket.connection.setup.timeout.ms` passes.

@@ -74,7 +74,7 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Begins with the header.
+    /// What begins with the header.
     pub(crate) fn new(sink: Sink, config: &Config) -> Self {
         let mut text = String::new();
         let core = &config.core;
@@ -88,7 +88,7 @@ impl Recorder {
             header = header.text("assignor", assignor_name(assignor));
         }
         header.end();
-        let mut recorder = Self {
+        Self {
             sink: Some(sink),
             text,
             ahead: 0,
@@ -98,9 +98,12 @@ impl Recorder {
             named: BTreeSet::new(),
             brokers: BTreeSet::new(),
             is_metadata: false,
-        };
-        recorder.flush();
-        recorder
+        }
+    }
+
+    /// Writes the header: not before the background runs, which survives what a sink does to it.
+    pub(crate) fn begin(&mut self) {
+        self.flush();
     }
 
     /// The application asks for something; to be told before the core is.

@@ -33,16 +33,26 @@ impl Connector for InMemory {
     }
 }
 
+impl InMemory {
+    pub(crate) fn of(cluster: &Cluster) -> Self {
+        Self(cluster.downgrade())
+    }
+}
+
 /// A consumer of `group` in the runtime of the test.
 pub(crate) fn member(cluster: &Cluster, group: &str, seed: u64) -> ConsumerBuilder {
-    let builder = Consumer::builder()
+    recorded_in(group.to_owned(), unrecorded(cluster, group, seed))
+}
+
+/// The same for a test that records it by itself, or cannot.
+pub(crate) fn unrecorded(cluster: &Cluster, group: &str, seed: u64) -> ConsumerBuilder {
+    Consumer::builder()
         .bootstrap_servers(cluster.bootstrap_servers())
         .group_id(group)
         .property("auto.offset.reset", "earliest")
-        .connector(InMemory(cluster.downgrade()))
+        .connector(InMemory::of(cluster))
         .spawn_on(Handle::current())
-        .seed(seed);
-    recorded_in(group.to_owned(), builder)
+        .seed(seed)
 }
 
 /// Appends `count` numbered records to each partition of a topic.
