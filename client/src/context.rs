@@ -1,8 +1,10 @@
 //! What a callback may do, and what other tasks may do: handles that share the consumer's
 //! background but cannot poll, subscribe or close.
 
-use crate::error::{CommitError, PositionError};
-use crate::link::{Commit, Link};
+use crate::consumer::lookup::{self, OffsetAndTimestamp};
+use crate::error::{CommitError, LookupError, PositionError};
+use crate::link::{Call, Commit, Link};
+use evenkeel_core::request::OffsetAt;
 use evenkeel_core::{Answer, Command, SeekTo};
 use evenkeel_spec::words::{Committed, Offset, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
@@ -98,12 +100,46 @@ impl RebalanceContext {
     /// The group's committed offsets; `None` where nothing is committed.
     ///
     /// # Errors
-    /// See [`PositionError`].
+    /// See [`LookupError`].
     pub async fn committed(
         &mut self,
         partitions: impl IntoIterator<Item = TopicPartition>,
-    ) -> Result<BTreeMap<TopicPartition, Option<Committed>>, PositionError> {
+    ) -> Result<BTreeMap<TopicPartition, Option<Committed>>, LookupError> {
         committed(&self.link, partitions.into_iter().collect()).await
+    }
+
+    /// As [`Consumer::beginning_offsets`](crate::Consumer::beginning_offsets).
+    ///
+    /// # Errors
+    /// See [`LookupError`].
+    pub async fn beginning_offsets(
+        &mut self,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+    ) -> Result<BTreeMap<TopicPartition, Offset>, LookupError> {
+        lookup::edges(&self.link, partitions.into_iter().collect(), OffsetAt::Earliest).await
+    }
+
+    /// As [`Consumer::end_offsets`](crate::Consumer::end_offsets).
+    ///
+    /// # Errors
+    /// See [`LookupError`].
+    pub async fn end_offsets(
+        &mut self,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+    ) -> Result<BTreeMap<TopicPartition, Offset>, LookupError> {
+        lookup::edges(&self.link, partitions.into_iter().collect(), OffsetAt::Latest).await
+    }
+
+    /// As [`Consumer::offsets_for_times`](crate::Consumer::offsets_for_times): to begin newly
+    /// assigned partitions at a date.
+    ///
+    /// # Errors
+    /// See [`LookupError`].
+    pub async fn offsets_for_times(
+        &mut self,
+        dates_ms: impl IntoIterator<Item = (TopicPartition, u64)>,
+    ) -> Result<BTreeMap<TopicPartition, Option<OffsetAndTimestamp>>, LookupError> {
+        lookup::at_dates(&self.link, dates_ms.into_iter().collect()).await
     }
 
     /// Returns no records of these partitions until they are resumed.
@@ -157,14 +193,19 @@ pub(crate) async fn seek(
     partition: &TopicPartition,
     to: Seek,
 ) -> Result<(), PositionError> {
+    sought(link, partition, to).await?;
+    Ok(())
+}
+
+/// A seek on its way.
+pub(crate) fn sought(link: &Arc<Link>, partition: &TopicPartition, to: Seek) -> Call {
     let to = match to {
         Seek::Offset(offset) => SeekTo::Offset(offset),
         Seek::Beginning => SeekTo::Beginning,
         Seek::End => SeekTo::End,
     };
     let partition = partition.clone();
-    link.ask(|call| Command::Seek { call, partition, to }).await?;
-    Ok(())
+    link.ask(|call| Command::Seek { call, partition, to })
 }
 
 pub(crate) async fn position(
@@ -181,7 +222,7 @@ pub(crate) async fn position(
 pub(crate) async fn committed(
     link: &Arc<Link>,
     partitions: BTreeSet<TopicPartition>,
-) -> Result<BTreeMap<TopicPartition, Option<Committed>>, PositionError> {
+) -> Result<BTreeMap<TopicPartition, Option<Committed>>, LookupError> {
     let timeout_ms = link.timeout_ms;
     match link.ask(|call| Command::Committed { call, partitions, timeout_ms }).await? {
         Answer::Committed(offsets) => Ok(offsets),

@@ -206,6 +206,44 @@ pub enum PositionError {
     Background(#[from] BackgroundDied),
 }
 
+/// Why the cluster, or the group's coordinator, did not say what was asked. Nothing was changed.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LookupError {
+    /// A broker refused: mend the cause that the code names.
+    #[error("refused: {code}{}", advice(*.code))]
+    Refused {
+        /// What it said.
+        code: ErrorCode,
+    },
+    /// Not everything was answered within `default.api.timeout.ms`, for all retries: call again.
+    #[error("no answer in time{}", last_error(.last))]
+    TimedOut {
+        /// The last error that a broker gave, if any; `UNKNOWN_TOPIC_OR_PARTITION` also where the
+        /// cluster does not have a topic or partition.
+        last: Option<ErrorCode>,
+    },
+    /// Too many calls are open. Nothing was sent: back off exponentially and call again.
+    #[error("too many calls are open; back off and call again")]
+    QueueFull,
+    /// The consumer was closed.
+    #[error("the consumer is closed")]
+    Closed,
+    /// The background has ended by itself.
+    #[error(transparent)]
+    Background(#[from] BackgroundDied),
+}
+
+/// Why no rebalance was enforced.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnforceRebalanceError {
+    /// Under KIP-848 the coordinator decides when to rebalance. Nothing was changed: change the
+    /// subscription, or what the coordinator decides by.
+    #[error("a member cannot enforce a rebalance: under KIP-848 the coordinator decides")]
+    Unsupported,
+}
+
 /// Why a subscription was not changed.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]

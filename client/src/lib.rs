@@ -62,12 +62,17 @@ mod wire;
 
 pub use builder::ConsumerBuilder;
 pub use config::ConfigError;
+pub use consumer::lookup::{OffsetAndTimestamp, PartitionInfo, TopicInfo};
 pub use consumer::{CloseReport, Consumer, GroupMetadata};
 pub use context::{Committer, RebalanceContext, Seek};
-pub use error::{BackgroundDied, CommitError, PollError, PositionError, SubscribeError};
+pub use error::{
+    BackgroundDied, CommitError, EnforceRebalanceError, LookupError, PollError, PositionError,
+    SubscribeError,
+};
 pub use evenkeel_core::{Address, OffsetReset};
 pub use evenkeel_spec::words::{
-    Committed, Epoch, ErrorCode, GroupId, LeaderEpoch, Offset, TopicName, TopicPartition,
+    Committed, Epoch, ErrorCode, GroupId, LeaderEpoch, NodeId, Offset, TopicId, TopicName,
+    TopicPartition,
 };
 pub use link::Commit;
 pub use listener::{ListenerError, ListenerMethod, RebalanceListener};

@@ -3,7 +3,7 @@
 //! Shared by the consumer, its committers and the contexts of callbacks. Decides how many calls may
 //! wait at once, and that a call whose caller is gone is abandoned.
 
-use crate::error::{BackgroundDied, CommitError, PositionError};
+use crate::error::{BackgroundDied, CommitError, LookupError, PositionError};
 use evenkeel_core::group;
 use evenkeel_core::{Answer, CallFault, CallId, CloseReport, Command};
 use evenkeel_spec::words::{Committed, TopicPartition};
@@ -323,6 +323,25 @@ impl From<Unanswered> for PositionError {
             CallFault::Commit(_) => Self::TimedOut { last: None },
             CallFault::Closed => Self::Closed,
             CallFault::QueueFull => Self::QueueFull,
+        }
+    }
+}
+
+impl From<Unanswered> for LookupError {
+    fn from(unanswered: Unanswered) -> Self {
+        let fault = match unanswered {
+            Unanswered::Died(died) => return Self::Background(died),
+            Unanswered::Fault(fault) => fault,
+        };
+        match fault {
+            CallFault::Refused(code) => Self::Refused { code },
+            CallFault::Closed => Self::Closed,
+            CallFault::QueueFull => Self::QueueFull,
+            CallFault::TimedOut { last } => Self::TimedOut { last },
+            // Only what concerns an assigned partition is answered so.
+            CallFault::NotAssigned(_) | CallFault::NoOffset(_) | CallFault::Commit(_) => {
+                Self::TimedOut { last: None }
+            }
         }
     }
 }

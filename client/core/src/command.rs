@@ -1,10 +1,9 @@
 //! What the application's handle asks for. Partitions are by name here and by id inside.
 
-use crate::CallId;
+use crate::request::OffsetAt;
+use crate::{CallId, Incarnation};
 use evenkeel_spec::words::{Committed, Offset, TopicName, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
-
-use crate::Incarnation;
 
 /// Something that the application's handle asks for.
 ///
@@ -73,6 +72,32 @@ pub enum Command {
         partitions: BTreeSet<TopicPartition>,
         /// For how long to retry.
         timeout_ms: u64,
+    },
+    /// Asks the leader of each partition for an offset of its log.
+    Offsets {
+        /// Who asks; answered with [`Answer::Offsets`](crate::Answer::Offsets).
+        call: CallId,
+        /// Which offset of which partition.
+        wanted: BTreeMap<TopicPartition, OffsetAt>,
+        /// For how long to retry.
+        timeout_ms: u64,
+    },
+    /// Asks a broker what topics there are.
+    Topics {
+        /// Who asks; answered with [`Answer::Topics`](crate::Answer::Topics).
+        call: CallId,
+        /// Which one; `None`: all, internal ones too.
+        topic: Option<TopicName>,
+        /// For how long to retry.
+        timeout_ms: u64,
+    },
+    /// Asks how many offsets lie between an owned partition's position and the end of what can be
+    /// read of it. Answered at once from the last fetch.
+    Lag {
+        /// Who asks; answered with [`Answer::Lag`](crate::Answer::Lag).
+        call: CallId,
+        /// Of which partition.
+        partition: TopicPartition,
     },
     /// Moves the position of an owned partition. Answered at once; drops what is buffered of it and
     /// ends its leases.

@@ -77,6 +77,8 @@ struct Stream<C> {
     step: Step,
     /// The log does not have `next`; believed once everything before it was returned.
     out_of_range: bool,
+    /// The end of what can be read, as of the last answer.
+    end: Option<Offset>,
 }
 
 #[derive(Clone, Debug)]
@@ -126,6 +128,7 @@ impl<C: Chunk> Fetcher<C> {
             pausing: false,
             step: Step::FIRST,
             out_of_range: false,
+            end: None,
         };
         self.streams.insert(id, stream);
         self.turns.push_back(id);
@@ -235,6 +238,10 @@ impl<C: Chunk> Fetcher<C> {
                 Some(Ok(fetched)) => {
                     stream.step = Step::FIRST;
                     stream.out_of_range = false;
+                    stream.end = match self.limits.isolation {
+                        Isolation::ReadUncommitted => fetched.high_watermark,
+                        Isolation::ReadCommitted => fetched.last_stable,
+                    };
                     if let Some(chunk) = fetched.chunk.filter(|chunk| !chunk.is_drained()) {
                         self.buffered_bytes += chunk.buffered_bytes();
                         stream.next = stream.next.max(chunk.end_offset());
@@ -309,6 +316,13 @@ impl<C: Chunk> Fetcher<C> {
             Self::to_back(&mut self.turns, id);
         }
         harvest
+    }
+
+    /// How many offsets lie between what a poll returns next and the end of what can be read, as of
+    /// the last answer; `None`: there was none since the position was set.
+    pub(crate) fn lag(&self, id: TopicIdPartition) -> Option<u64> {
+        let stream = self.streams.get(&id)?;
+        stream.end.map(|end| end.0.saturating_sub(stream.returned.offset.0))
     }
 
     /// Bytes that were fetched and not returned.

@@ -45,6 +45,9 @@ pub(crate) struct Metadata {
     asked: BTreeSet<TopicName>,
     owned: BTreeSet<TopicId>,
     unresolved: BTreeSet<TopicId>,
+    /// What the newest answer said of a topic that cannot be read: it does not exist, or is refused.
+    problems: BTreeMap<TopicName, ErrorCode>,
+    /// Those that the log or the application was told of.
     warned: BTreeSet<TopicName>,
     refresh: Refresh,
     step: Step,
@@ -98,9 +101,13 @@ impl Metadata {
         }
     }
 
-    /// Calls ask about these topics, and about no others.
+    /// Calls ask about these topics, and about no others. That one did not exist before it was asked
+    /// about says nothing.
     pub(crate) fn on_asked(&mut self, topics: BTreeSet<TopicName>) {
         if topics != self.asked {
+            for name in topics.difference(&self.asked) {
+                self.problems.remove(name);
+            }
             self.asked = topics;
             if self.asked.iter().any(|name| !self.topics.contains_key(name)) {
                 self.request_update();
@@ -115,6 +122,13 @@ impl Metadata {
             Refresh::Asking { .. } => Refresh::Asking { again: true },
             Refresh::Pausing { .. } => Refresh::Pausing { again: true },
         };
+    }
+
+    /// Somebody's leader is not known: asks again, unless an answer that may name it is outstanding.
+    pub(crate) fn request_leader(&mut self) {
+        if !matches!(self.refresh, Refresh::Asking { .. }) {
+            self.request_update();
+        }
     }
 
     /// Whether a request is due.
@@ -170,6 +184,7 @@ impl Metadata {
             }
         }
         self.topics.retain(|name, _| wanted.contains(name));
+        self.problems.retain(|name, _| wanted.contains(name));
         again |= self.is_unresolved() || wanted.iter().any(|name| self.is_new(name));
         out.extend([Order::ArmAge, Order::Changed]);
         self.pause(again, out);
@@ -221,9 +236,15 @@ impl Metadata {
         self.topics.get(name).map(|topic| topic.id)
     }
 
-    /// Whether the newest answer says that there is no such topic, or none to be read.
+    /// Whether the newest answer says that there is no such topic.
     pub(crate) fn is_absent(&self, name: &TopicName) -> bool {
-        !self.topics.contains_key(name) && self.warned.contains(name)
+        let problem = self.problems.get(name).map(|code| data_path(*code).metadata);
+        problem == Some(Action::Absent)
+    }
+
+    /// Why a topic may not be read or has no legal name, if the newest answer says so.
+    pub(crate) fn refusal(&self, name: &TopicName) -> Option<ErrorCode> {
+        self.problems.get(name).copied().filter(|code| data_path(*code).metadata != Action::Absent)
     }
 
     /// Whether the application subscribes to this partition's topic.
@@ -247,6 +268,11 @@ impl Metadata {
         self.brokers.contains_key(&node).then_some(node)
     }
 
+    /// Whether the newest answer has this partition.
+    pub(crate) fn has_partition(&self, partition: TopicIdPartition) -> bool {
+        self.lookup(partition).is_some()
+    }
+
     /// The partition's leader epoch.
     pub(crate) fn leader_epoch(&self, partition: TopicIdPartition) -> Option<LeaderEpoch> {
         self.lookup(partition)?.epoch
@@ -265,9 +291,15 @@ impl Metadata {
         owned.chain(&self.subscribed).chain(&self.asked).cloned().collect()
     }
 
+    /// Whether records of this topic are consumed, rather than only asked about by a call.
+    fn is_read(&self, name: &TopicName) -> bool {
+        let owned = self.owned.iter().filter_map(|id| self.names.get(id));
+        self.subscribed.contains(name) || owned.into_iter().any(|owned| owned == name)
+    }
+
     /// Whether this topic was neither found nor reported missing yet.
     fn is_new(&self, name: &TopicName) -> bool {
-        !self.topics.contains_key(name) && !self.warned.contains(name)
+        !self.topics.contains_key(name) && !self.problems.contains_key(name)
     }
 
     fn is_unresolved(&self) -> bool {
@@ -277,6 +309,7 @@ impl Metadata {
     /// An answer never takes a leader back: it may come from a broker that lags (KIP-320).
     fn learn(&mut self, name: TopicName, topic: request::TopicMetadata) {
         self.warned.remove(&name);
+        self.problems.remove(&name);
         let old = self.topics.remove(&name).filter(|old| old.id == topic.id);
         let partitions = topic.partitions.into_iter().map(|(index, new)| {
             let new = Leader { node: new.leader, epoch: new.leader_epoch };
@@ -294,14 +327,18 @@ impl Metadata {
         match data_path(code).metadata {
             Action::Absent => {
                 self.topics.remove(&name);
-                if self.warned.insert(name.clone()) {
+                self.problems.insert(name.clone(), code);
+                if self.is_read(&name) && self.warned.insert(name.clone()) {
                     out.push(Order::WarnUnknown(name));
                 }
                 false
             }
             Action::Tell | Action::Reset => {
-                self.warned.insert(name.clone());
-                out.push(Order::Tell(name, code));
+                self.problems.insert(name.clone(), code);
+                if self.is_read(&name) {
+                    self.warned.insert(name.clone());
+                    out.push(Order::Tell(name, code));
+                }
                 true
             }
             Action::Retry

@@ -1,7 +1,7 @@
 //! What the shell orders its driver to do, and what it tells the application.
 
 use crate::group::{CommitError, Fault, LostReason};
-use crate::request::Request;
+use crate::request::{ListedOffset, Request, TopicDescription};
 use crate::{Address, CallId, Chunk, ConnectionId, Incarnation, RequestId, Time};
 use evenkeel_spec::words::{
     Committed, ErrorCode, LeaderEpoch, Offset, Owner, TopicIdPartition, TopicName, TopicPartition,
@@ -137,6 +137,12 @@ pub enum Answer {
     Position(Offset),
     /// To `Committed`; `None` where nothing is committed.
     Committed(BTreeMap<TopicPartition, Option<Committed>>),
+    /// To `Offsets`; `None` where no record is that young.
+    Offsets(BTreeMap<TopicPartition, Option<ListedOffset>>),
+    /// To `Topics`: those that exist.
+    Topics(BTreeMap<TopicName, TopicDescription>),
+    /// To `Lag`; `None`: nothing was fetched since the position was set.
+    Lag(Option<u64>),
 }
 
 /// Why a call was not done.

@@ -23,6 +23,11 @@ pub enum Request {
         /// Of these topics; `None`: of no topic, brokers only.
         topics: Option<BTreeSet<TopicName>>,
     },
+    /// `Metadata` (key 3) for a call: everything about a topic, or about all of them.
+    Topics {
+        /// Which one; `None`: all.
+        topic: Option<TopicName>,
+    },
     /// `FindCoordinator` (key 10) of the consumer's group.
     FindCoordinator,
     /// `ConsumerGroupHeartbeat` (key 68).
@@ -121,6 +126,8 @@ pub enum Response<C> {
     ApiVersions(Result<(), Unsupported>),
     /// To [`Request::Metadata`].
     Metadata(Metadata),
+    /// To [`Request::Topics`].
+    Topics(TopicsDescribed),
     /// To [`Request::FindCoordinator`].
     FindCoordinator(Result<Coordinator, ErrorCode>),
     /// To [`Request::Heartbeat`].
@@ -176,6 +183,38 @@ pub struct PartitionMetadata {
     pub leader_epoch: Option<LeaderEpoch>,
 }
 
+/// The answer to [`Request::Topics`]: an error for the whole of it, or one result a topic.
+pub type TopicsDescribed =
+    Result<BTreeMap<TopicName, Result<TopicDescription, ErrorCode>>, ErrorCode>;
+
+/// Everything that a broker tells about a topic.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TopicDescription {
+    /// Its id.
+    pub id: TopicId,
+    /// Kafka's own, as `__consumer_offsets`.
+    pub is_internal: bool,
+    /// Its partitions, by index.
+    pub partitions: Vec<PartitionDescription>,
+}
+
+/// One partition of a [`TopicDescription`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PartitionDescription {
+    /// Its index.
+    pub partition: u32,
+    /// Who leads it; `None`: nobody at the moment.
+    pub leader: Option<NodeId>,
+    /// Since which epoch.
+    pub leader_epoch: Option<LeaderEpoch>,
+    /// Who has, or should have, its log.
+    pub replicas: Vec<NodeId>,
+    /// Those of them that have all of it.
+    pub in_sync: Vec<NodeId>,
+    /// Those of them that are down.
+    pub offline: Vec<NodeId>,
+}
+
 /// An answer to `FindCoordinator`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Coordinator {
@@ -192,6 +231,8 @@ pub struct ListedOffset {
     pub offset: Offset,
     /// The leader epoch of its record, if known.
     pub leader_epoch: Option<LeaderEpoch>,
+    /// The date of its record, milliseconds since 1970; only where a date was asked for.
+    pub timestamp_ms: Option<i64>,
 }
 
 /// One partition of an answer to `Fetch`.
@@ -199,6 +240,8 @@ pub struct ListedOffset {
 pub struct Fetched<C> {
     /// After the newest record that every in-sync replica has.
     pub high_watermark: Option<Offset>,
+    /// Before the first record of the oldest open transaction; at most the high watermark.
+    pub last_stable: Option<Offset>,
     /// The oldest record.
     pub log_start: Option<Offset>,
     /// Records; `None`: none came.

@@ -5,11 +5,12 @@
 //! handle's and never a future's, so that a future may be dropped at any point.
 
 mod attend;
+pub(crate) mod lookup;
 
 use crate::background::{Assigned, Told};
 use crate::builder::ConsumerBuilder;
 use crate::context::{self, Committer, Seek};
-use crate::error::{CommitError, PollError, PositionError, SubscribeError};
+use crate::error::{CommitError, LookupError, PollError, PositionError, SubscribeError};
 use crate::link::{Commit, Link, Unanswered};
 use crate::listener::{ErasedListener, ListenerMethod, RebalanceListener};
 use crate::records::Records;
@@ -234,7 +235,8 @@ impl Consumer {
     }
 
     /// Commits everything that was returned so far without waiting: the returned future may be
-    /// awaited later, also beside a poll, or [detached](Commit::detach).
+    /// awaited later, also beside a poll, or [detached](Commit::detach). Commits are sent, and their
+    /// futures become ready, in the order of the calls.
     pub fn commit_async(&self) -> Commit {
         self.link.commit()
     }
@@ -258,11 +260,11 @@ impl Consumer {
     /// is committed.
     ///
     /// # Errors
-    /// See [`PositionError`].
+    /// See [`LookupError`].
     pub async fn committed(
         &self,
         partitions: impl IntoIterator<Item = TopicPartition>,
-    ) -> Result<BTreeMap<TopicPartition, Option<Committed>>, PositionError> {
+    ) -> Result<BTreeMap<TopicPartition, Option<Committed>>, LookupError> {
         let partitions: BTreeSet<_> = partitions.into_iter().collect();
         context::committed(&self.link, partitions).await
     }

@@ -48,7 +48,10 @@ impl Recorder {
                 })
                 .end();
             }
-            Response::ApiVersions(_) | Response::ListOffsets(_) | Response::Fetch(_) => {}
+            Response::ApiVersions(_)
+            | Response::Topics(_)
+            | Response::ListOffsets(_)
+            | Response::Fetch(_) => {}
         }
     }
 

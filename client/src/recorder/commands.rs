@@ -58,6 +58,9 @@ pub(super) fn write(recorder: &mut Recorder, now: Time, command: &Command) {
         // Nothing of the group's.
         Command::Position { .. }
         | Command::Committed { .. }
+        | Command::Offsets { .. }
+        | Command::Topics { .. }
+        | Command::Lag { .. }
         | Command::Pause { .. }
         | Command::Resume { .. } => {}
     }

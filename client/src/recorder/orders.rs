@@ -99,6 +99,7 @@ fn send(
         Request::OffsetFetch { .. } => "offset_fetch",
         Request::ApiVersions
         | Request::Metadata { .. }
+        | Request::Topics { .. }
         | Request::ListOffsets { .. }
         | Request::Fetch(_) => return,
     };
@@ -169,7 +170,14 @@ fn answered(line: Line<'_>, result: &Result<Answer, CallFault>) {
     let result = match result {
         Ok(Answer::Left { confirmed: true }) => "left",
         Ok(Answer::Left { confirmed: false }) => "left_unconfirmed",
-        Ok(Answer::Done | Answer::Position(_) | Answer::Committed(_)) => "done",
+        Ok(
+            Answer::Done
+            | Answer::Position(_)
+            | Answer::Committed(_)
+            | Answer::Offsets(_)
+            | Answer::Topics(_)
+            | Answer::Lag(_),
+        ) => "done",
         Err(CallFault::TimedOut { .. }) => "timed_out",
         Err(CallFault::NotAssigned(_)) => "not_assigned",
         Err(CallFault::NoOffset(_)) => "no_offset",

@@ -84,6 +84,7 @@ fn read_partition(
     });
     Ok(Fetched {
         high_watermark: sentinel::offset(data.high_watermark),
+        last_stable: sentinel::offset(data.last_stable_offset),
         log_start: sentinel::offset(data.log_start_offset),
         chunk,
     })

@@ -63,6 +63,7 @@ fn listed(partition: &ListOffsetsPartitionResponse) -> Result<Option<ListedOffse
         None => Ok(sentinel::offset(partition.offset).map(|offset| ListedOffset {
             offset,
             leader_epoch: sentinel::leader_epoch(partition.leader_epoch),
+            timestamp_ms: (partition.timestamp >= 0).then_some(partition.timestamp),
         })),
     }
 }

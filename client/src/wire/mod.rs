@@ -75,6 +75,7 @@ impl Codec {
             Request::Metadata { topics } => {
                 frame.encode(&api_03_metadata::request(topics.as_ref()))
             }
+            Request::Topics { topic } => frame.encode(&api_03_metadata::describe(topic.as_ref())),
             Request::FindCoordinator => {
                 frame.encode(&api_10_find_coordinator::request(&self.group))
             }
@@ -128,6 +129,7 @@ impl Codec {
                 return Ok((answer((response, throttle_ms)), Some(versions)));
             }
             Request::Metadata { .. } => api_03_metadata::response(body)?,
+            Request::Topics { .. } => api_03_metadata::described(body)?,
             Request::FindCoordinator => api_10_find_coordinator::response(body, &self.group)?,
             Request::Heartbeat(_) => api_68_consumer_group_heartbeat::response(body)?,
             Request::OffsetCommit { names, .. } => api_08_offset_commit::response(body, names)?,

@@ -246,7 +246,7 @@ fn nothing_committed_and_no_such_record_are_none() {
     };
     let listed = |offset| Response::ListOffsets(BTreeMap::from([(AT, Ok(offset))]));
     assert_same(&answered(request(), &wire(-1)), &listed(None));
-    let eight = ListedOffset { offset: Offset(8), leader_epoch: None };
+    let eight = ListedOffset { offset: Offset(8), leader_epoch: None, timestamp_ms: None };
     assert_same(&answered(request(), &wire(8)), &listed(Some(eight)));
 }
 

@@ -34,7 +34,7 @@ impl Api {
     pub(crate) fn of(request: &Request) -> Self {
         match request {
             Request::ApiVersions => Self::ApiVersions,
-            Request::Metadata { .. } => Self::Metadata,
+            Request::Metadata { .. } | Request::Topics { .. } => Self::Metadata,
             Request::FindCoordinator => Self::FindCoordinator,
             Request::Heartbeat(_) => Self::ConsumerGroupHeartbeat,
             Request::OffsetCommit { .. } => Self::OffsetCommit,

@@ -61,7 +61,8 @@ pub(super) struct Member {
 /// What a call waits for.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) enum Waiting {
-    Commit,
+    /// Its answer, while an earlier commit has none.
+    Commit(Option<(Answer, Option<i16>)>),
     Unsubscribe,
 }
 
@@ -228,11 +229,13 @@ impl Member {
             self.on_order(order, wire);
         }
         if let Some(left) = self.left.take() {
-            self.due.extend(
-                std::mem::take(&mut self.calls)
-                    .into_keys()
-                    .map(|call| Due::Answer(call, Answer::Closed, None)),
-            );
+            self.due.extend(std::mem::take(&mut self.calls).into_iter().map(|(call, waiting)| {
+                let (answer, error) = match waiting {
+                    Waiting::Commit(held) => held.unwrap_or((Answer::Closed, None)),
+                    Waiting::Unsubscribe => (Answer::Closed, None),
+                };
+                Due::Answer(call, answer, error)
+            }));
             self.due.push_back(Due::Closed { left });
             self.end = End::Closed;
         }
@@ -318,12 +321,7 @@ impl Member {
     }
 
     fn answer_commit(&mut self, id: CommitId, result: Result<(), CommitError>) {
-        let call = u64::from(id.0);
-        if self.calls.get(&call) != Some(&Waiting::Commit) {
-            return;
-        }
-        self.calls.remove(&call);
-        let (answer, error) = match result {
+        let told = match result {
             Ok(()) => (Answer::Done, None),
             Err(CommitError::NotAMember) => (Answer::NotAMember, None),
             Err(CommitError::NotOwned) => (Answer::NotOwned, None),
@@ -331,7 +329,28 @@ impl Member {
             Err(CommitError::Expired) => (Answer::Expired, None),
             Err(CommitError::Refused(code)) => (Answer::Refused, Some(code.number())),
         };
-        self.due.push_back(Due::Answer(call, answer, error));
+        self.end_commit(u64::from(id.0), told);
+    }
+
+    /// A commit is over: it is answered once every earlier one is.
+    pub(super) fn end_commit(&mut self, call: u64, told: (Answer, Option<i16>)) {
+        if let Some(Waiting::Commit(held)) = self.calls.get_mut(&call) {
+            *held = Some(told);
+            self.answer_commits();
+        }
+    }
+
+    /// Answers the commits that are over, up to the first that is not.
+    pub(super) fn answer_commits(&mut self) {
+        loop {
+            let mut commits = self.calls.iter().filter_map(|(call, waiting)| match waiting {
+                Waiting::Commit(held) => Some((*call, *held)),
+                Waiting::Unsubscribe => None,
+            });
+            let Some((call, Some((answer, error)))) = commits.next() else { return };
+            self.calls.remove(&call);
+            self.due.push_back(Due::Answer(call, answer, error));
+        }
     }
 
     fn on_left(&mut self, clean: bool) {

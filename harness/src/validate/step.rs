@@ -178,8 +178,10 @@ impl Member {
                     Some((self.owned_by_name(partition, wire)?, committed.clone()))
                 });
                 let Some(offsets) = by_id.collect::<Option<Offsets>>() else {
-                    self.due.push_back(Due::Answer(call, Answer::NotAssigned, None));
-                    return Ok(vec![self]);
+                    let full = self.refusing(call);
+                    self.calls.insert(call, Waiting::Commit(None));
+                    self.end_commit(call, (Answer::NotAssigned, None));
+                    return Ok(vec![self, full]);
                 };
                 Some(offsets)
             }
@@ -187,7 +189,7 @@ impl Member {
             None => None,
         };
         let full = self.refusing(call);
-        self.calls.insert(call, Waiting::Commit);
+        self.calls.insert(call, Waiting::Commit(None));
         self.tell(|group, out| group.on_commit(commit_id(call), offsets, out));
         self.carry_out(wire);
         Ok(vec![self, full])
@@ -216,8 +218,11 @@ impl Member {
 
     /// Nobody waits for this call any more. None: it is no open commit.
     fn give_up(&mut self, call: u64) -> Option<()> {
-        if self.calls.remove(&call)? == Waiting::Commit {
-            self.tell(|group, out| group.on_commit_abandoned(commit_id(call), out));
+        if let Waiting::Commit(held) = self.calls.remove(&call)? {
+            if held.is_none() {
+                self.tell(|group, out| group.on_commit_abandoned(commit_id(call), out));
+            }
+            self.answer_commits();
         }
         Some(())
     }

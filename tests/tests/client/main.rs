@@ -5,6 +5,7 @@ mod death;
 mod faults;
 mod group;
 mod liveness;
+mod lookup;
 mod outage;
 mod sockets;
 mod support;

@@ -59,11 +59,11 @@ fn chunk(next: u64, end: u64) -> Fetched<Records> {
 }
 
 fn with(records: Records) -> Fetched<Records> {
-    Fetched { high_watermark: None, log_start: None, chunk: Some(records) }
+    Fetched { high_watermark: None, last_stable: None, log_start: None, chunk: Some(records) }
 }
 
 fn none() -> Fetched<Records> {
-    Fetched { high_watermark: None, log_start: None, chunk: None }
+    Fetched { high_watermark: None, last_stable: None, log_start: None, chunk: None }
 }
 
 fn fetcher(bytes_max: u32, partition_bytes_max: u32) -> Fetcher<Records> {

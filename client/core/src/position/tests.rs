@@ -23,7 +23,7 @@ fn ask(positions: &mut Positions) -> Incarnation {
 }
 
 fn listed(offset: u64) -> Result<Option<ListedOffset>, ErrorCode> {
-    Ok(Some(ListedOffset { offset: Offset(offset), leader_epoch: None }))
+    Ok(Some(ListedOffset { offset: Offset(offset), leader_epoch: None, timestamp_ms: None }))
 }
 
 fn position(offset: u64) -> Position {

@@ -5,10 +5,9 @@ use super::timers::Alarm;
 use super::{Purpose, Shell};
 use crate::connection::ConnectionTimer;
 use crate::disposition::data_path::{Action, data_path};
+use crate::disposition::{self, Verdict};
 use crate::request::{Answered, OffsetsFetched, Response, Unsupported};
-use crate::{
-    CallFault, CallId, Cause, Chunk, ConnectionId, Incarnation, Misbehaved, PollFault, RequestId,
-};
+use crate::{Cause, Chunk, ConnectionId, Incarnation, Misbehaved, PollFault, RequestId};
 use evenkeel_spec::words::{Committed, ErrorCode, TopicIdPartition};
 use std::collections::BTreeMap;
 
@@ -89,6 +88,11 @@ impl<C: Chunk> Shell<C> {
                 self.on_metadata_orders(orders);
             }
             (Purpose::Lookup(incarnation), Response::FindCoordinator(answer)) => {
+                if let Err(code) = answer
+                    && disposition::find_coordinator(code) == Verdict::Fatal
+                {
+                    self.refuse_committed(code);
+                }
                 let found = answer.map(|coordinator| {
                     self.metadata.on_broker(coordinator.node, coordinator.address);
                     coordinator.node
@@ -107,6 +111,10 @@ impl<C: Chunk> Shell<C> {
             (Purpose::Committed(call, asked), Response::OffsetFetch(answer)) => {
                 self.on_committed(call, &asked, answer);
             }
+            (Purpose::Offsets(call, asked), Response::ListOffsets(answer)) => {
+                self.on_offsets(call, &asked, answer);
+            }
+            (Purpose::Topics(call), Response::Topics(answer)) => self.on_topics(call, answer),
             (Purpose::Listed(asked), Response::ListOffsets(mut answer)) => {
                 let mut orders = Vec::new();
                 for (id, incarnation) in asked {
@@ -156,39 +164,6 @@ impl<C: Chunk> Shell<C> {
         is_refused
     }
 
-    fn on_committed(&mut self, call_id: CallId, asked: &crate::call::ById, answer: OffsetsFetched) {
-        let (mut answer, whole) = split(answer);
-        let Some(call) = self.calls.committed(call_id) else { return };
-        call.asked = false;
-        let mut refused = None;
-        let mut is_moved = false;
-        for (id, name) in asked {
-            match answer.remove(id).or(whole.map(Err)) {
-                Some(Ok(committed)) => {
-                    call.found.insert(name.clone(), committed);
-                }
-                Some(Err(code)) => {
-                    call.last = Some(code);
-                    match data_path(code).offset_fetch {
-                        Action::FindCoordinator => is_moved = true,
-                        Action::Retry | Action::RefreshMetadata => {}
-                        Action::Tell | Action::Reset | Action::Absent | Action::Rebootstrap => {
-                            refused = Some(code);
-                        }
-                    }
-                }
-                None => {}
-            }
-        }
-        if is_moved {
-            self.with_group(crate::group::Group::on_not_coordinator);
-        }
-        match refused {
-            Some(code) => self.end_call(call_id, Err(CallFault::Refused(code))),
-            None => self.pause_call(call_id),
-        }
-    }
-
     /// Nobody will answer.
     pub(super) fn on_lost(&mut self, purpose: Purpose) {
         match purpose {
@@ -210,7 +185,10 @@ impl<C: Chunk> Shell<C> {
                 }
                 self.on_position_orders(orders);
             }
-            Purpose::Committed(call, _) => self.pause_call(call),
+            Purpose::Committed(call, asked) | Purpose::Offsets(call, asked) => {
+                self.on_inquiry_lost(call, asked.values());
+            }
+            Purpose::Topics(call) => self.on_inquiry_lost(call, [].into_iter()),
             Purpose::Listed(asked) => {
                 let mut orders = Vec::new();
                 for (id, incarnation) in asked {
@@ -225,7 +203,7 @@ impl<C: Chunk> Shell<C> {
 
 type ByPartition = BTreeMap<TopicIdPartition, Result<Option<Committed>, ErrorCode>>;
 
-fn split(answer: OffsetsFetched) -> (ByPartition, Option<ErrorCode>) {
+pub(super) fn split(answer: OffsetsFetched) -> (ByPartition, Option<ErrorCode>) {
     match answer {
         Ok(answer) => (answer, None),
         Err(code) => (BTreeMap::new(), Some(code)),

@@ -3,10 +3,9 @@
 use super::peers::{Peer, Picked};
 use super::timers::Alarm;
 use super::{Purpose, Shell};
-use crate::call::ById;
 use crate::position::Start;
 use crate::request::{ListOffset, Request};
-use crate::{CallId, Chunk, Incarnation, Output, Warning};
+use crate::{Chunk, Incarnation, Output, Warning};
 use evenkeel_spec::words::{LeaderEpoch, NodeId, OffsetFetch, TopicIdPartition};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,7 +41,7 @@ impl<C: Chunk> Shell<C> {
         }
     }
 
-    fn pick(&mut self) -> Option<Picked> {
+    pub(super) fn pick(&mut self) -> Option<Picked> {
         if !self.peers.is_contacted() && !self.timers.is_armed(Alarm::Contact) {
             self.arm(Alarm::Contact, self.config.default_api_timeout_ms.max(1));
         }
@@ -74,46 +73,14 @@ impl<C: Chunk> Shell<C> {
         self.send_to(Peer::Group(coordinator), coordinator, request, purpose);
     }
 
-    fn ask_calls(&mut self) {
-        self.metadata.on_asked(self.calls.topics());
-        for (call, partitions) in self.askable_calls() {
-            let Some(coordinator) = self.group.coordinator() else {
-                return self.want_coordinator();
-            };
-            if let Some(call) = self.calls.committed(call) {
-                call.asked = true;
-            }
-            let request = self.offset_fetch(partitions.keys().copied());
-            let purpose = Purpose::Committed(call, partitions);
-            self.send_to(Peer::Group(coordinator), coordinator, request, purpose);
-        }
-    }
-
-    /// The `committed` calls that wait for nothing but an answer.
-    fn askable_calls(&self) -> Vec<(CallId, ById)> {
-        let mut askable = Vec::new();
-        for (id, call) in self.calls.iter() {
-            let crate::call::Call::Committed(call) = call else { continue };
-            if !call.is_ready() {
-                continue;
-            }
-            let missing = call.missing().filter(|p| !self.metadata.is_absent(&p.topic));
-            let ids = missing.map(|partition| {
-                let topic = self.metadata.id(&partition.topic)?;
-                Some((TopicIdPartition::new(topic, partition.partition), partition.clone()))
-            });
-            if let Some(ids) = ids.collect::<Option<ById>>().filter(|ids| !ids.is_empty()) {
-                askable.push((id, ids));
-            }
-        }
-        askable
-    }
-
-    fn want_coordinator(&mut self) {
+    pub(super) fn want_coordinator(&mut self) {
         self.with_group(crate::group::Group::on_coordinator_wanted);
     }
 
-    fn offset_fetch(&self, partitions: impl Iterator<Item = TopicIdPartition>) -> Request {
+    pub(super) fn offset_fetch(
+        &self,
+        partitions: impl Iterator<Item = TopicIdPartition>,
+    ) -> Request {
         let partitions: evenkeel_spec::words::Partitions = partitions.collect();
         let names = self.names(partitions.iter());
         let fetch = OffsetFetch { owner: self.group.owner(), partitions: Some(partitions) };

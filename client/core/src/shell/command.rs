@@ -2,7 +2,7 @@
 
 use super::timers::Alarm;
 use super::{End, Shell};
-use crate::call::{Call, CommittedCall};
+use crate::call::{Call, Inquiry, Parts, Question};
 use crate::{Answer, CallFault, CallId, Chunk, Command, Output, PollFault, SeekTo};
 use evenkeel_spec::words::{Committed, Partitions, TopicIdPartition, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,8 +34,17 @@ impl<C: Chunk> Shell<C> {
                 self.open_call(call, Call::Position(partition), timeout_ms);
             }
             Command::Committed { call, partitions, timeout_ms } => {
-                self.open_call(call, Call::Committed(CommittedCall::new(partitions)), timeout_ms);
+                self.inquire(call, Inquiry::committed(partitions), timeout_ms);
             }
+            Command::Offsets { call, wanted, timeout_ms } => {
+                let question = Question::Offsets(Parts::new(wanted));
+                self.inquire(call, Inquiry::new(question), timeout_ms);
+            }
+            Command::Topics { call, topic, timeout_ms } => {
+                let question = Question::Topics { topic, is_asked: false };
+                self.inquire(call, Inquiry::new(question), timeout_ms);
+            }
+            Command::Lag { call, partition } => self.lag(call, partition),
             Command::Seek { call, partition, to } => self.seek(call, &partition, to),
             Command::Pause { call, partitions } => self.pause(call, &partitions, true),
             Command::Resume { call, partitions } => self.pause(call, &partitions, false),
@@ -67,6 +76,9 @@ impl<C: Chunk> Shell<C> {
             | Command::Commit { .. }
             | Command::Position { .. }
             | Command::Committed { .. }
+            | Command::Offsets { .. }
+            | Command::Topics { .. }
+            | Command::Lag { .. }
             | Command::Seek { .. }
             | Command::Pause { .. }
             | Command::Resume { .. }
@@ -82,6 +94,9 @@ impl<C: Chunk> Shell<C> {
             | Command::Commit { call, .. }
             | Command::Position { call, .. }
             | Command::Committed { call, .. }
+            | Command::Offsets { call, .. }
+            | Command::Topics { call, .. }
+            | Command::Lag { call, .. }
             | Command::Seek { call, .. }
             | Command::Pause { call, .. }
             | Command::Resume { call, .. } => self.done(*call, Err(CallFault::Closed)),
@@ -135,21 +150,22 @@ impl<C: Chunk> Shell<C> {
         timeout_ms: u64,
     ) {
         let seen = self.on_taken(taken);
+        let id = self.calls.commit_id();
+        if !self.open_call(call, Call::Commit { id, held: None }, timeout_ms) {
+            return;
+        }
         let offsets = match offsets {
             Some(offsets) => match self.offsets_by_id(offsets) {
                 Ok(offsets) => Some(offsets),
                 Err(partition) => {
-                    return self.done(call, Err(CallFault::NotAssigned(partition)));
+                    return self.end_commit(call, Err(CallFault::NotAssigned(partition)));
                 }
             },
             // What waits in the handle was returned to nobody yet.
             None if !seen => Some(self.application.returned.clone()),
             None => None,
         };
-        let id = self.calls.commit_id();
-        if self.open_call(call, Call::Commit(id), timeout_ms) {
-            self.with_group(|group, out| group.on_commit(id, offsets, out));
-        }
+        self.with_group(|group, out| group.on_commit(id, offsets, out));
     }
 
     fn offsets_by_id(
@@ -178,6 +194,14 @@ impl<C: Chunk> Shell<C> {
         self.positions.on_seek(id, to, &mut orders);
         self.on_position_orders(orders);
         self.done(call, Ok(Answer::Done));
+    }
+
+    fn lag(&mut self, call: CallId, partition: TopicPartition) {
+        let answer = match self.owned_by_name(&partition) {
+            Some(id) => Ok(Answer::Lag(self.fetcher.lag(id))),
+            None => Err(CallFault::NotAssigned(partition)),
+        };
+        self.done(call, answer);
     }
 
     fn pause(&mut self, call: CallId, partitions: &BTreeSet<TopicPartition>, paused: bool) {
@@ -232,6 +256,13 @@ impl<C: Chunk> Shell<C> {
         true
     }
 
+    /// A topic that did not exist before this call may exist now.
+    fn inquire(&mut self, id: CallId, inquiry: Inquiry, timeout_ms: u64) {
+        if self.open_call(id, Call::Inquiry(inquiry), timeout_ms) {
+            self.metadata.on_asked(self.calls.topics());
+        }
+    }
+
     fn abandon(&mut self, id: CallId) {
         if let Some(call) = self.take_call(id) {
             self.abandon_commit(&call);
@@ -239,19 +270,27 @@ impl<C: Chunk> Shell<C> {
     }
 
     fn abandon_commit(&mut self, call: &Call) {
-        if let Call::Commit(commit) = *call {
-            self.with_group(|group, out| group.on_commit_abandoned(commit, out));
+        if let Call::Commit { id, held } = call {
+            if held.is_none() {
+                self.with_group(|group, out| group.on_commit_abandoned(*id, out));
+            }
+            self.answer_commits();
         }
     }
 
+    /// The deadline of a call counts for more than the order of commits.
     pub(super) fn on_deadline(&mut self, id: CallId) {
         let call = self.take_call(id).expect("a call's deadline ends with it");
-        self.abandon_commit(&call);
-        let last = match call {
-            Call::Committed(call) => call.last,
-            Call::Unsubscribe | Call::Commit(_) | Call::Position(_) => None,
+        let last = match &call {
+            Call::Inquiry(inquiry) => self.why_open(inquiry),
+            Call::Unsubscribe | Call::Commit { .. } | Call::Position(_) => None,
         };
-        self.done(id, Err(CallFault::TimedOut { last }));
+        let result = match &call {
+            Call::Commit { held: Some(held), .. } => held.clone(),
+            _ => Err(CallFault::TimedOut { last }),
+        };
+        self.done(id, result);
+        self.abandon_commit(&call);
     }
 
     fn take_call(&mut self, id: CallId) -> Option<Call> {
@@ -271,18 +310,17 @@ impl<C: Chunk> Shell<C> {
         self.outputs.push_back(Output::Done { call, result });
     }
 
-    /// A `committed` call got no, or not every, answer.
-    pub(super) fn pause_call(&mut self, id: CallId) {
-        let Some(call) = self.calls.committed(id) else { return };
-        call.asked = false;
-        if call.missing().next().is_none() {
-            return;
+    /// A commit is over: it is answered once every earlier one is, as Kafka's callbacks are called
+    /// (`KafkaConsumer.commitAsync`: "in the same order").
+    pub(super) fn end_commit(&mut self, id: CallId, result: Result<Answer, CallFault>) {
+        self.calls.hold(id, result);
+        self.answer_commits();
+    }
+
+    fn answer_commits(&mut self) {
+        while let Some((id, result)) = self.calls.next_held() {
+            self.end_call(id, result);
         }
-        call.pausing = true;
-        let step = call.step;
-        call.step = step.next();
-        let ms = self.backoffs.retry_ms(step);
-        self.arm(Alarm::CallBackoff(id), ms);
     }
 
     pub(super) fn answer_unsubscribes(&mut self, confirmed: bool) {
@@ -298,8 +336,8 @@ impl<C: Chunk> Shell<C> {
         for (id, call) in self.calls.iter() {
             let answer = match call {
                 Call::Position(partition) => self.position_answer(partition),
-                Call::Committed(call) => self.committed_answer(call).map(Ok),
-                Call::Unsubscribe | Call::Commit(_) => None,
+                Call::Inquiry(inquiry) => self.inquiry_answer(inquiry),
+                Call::Unsubscribe | Call::Commit { .. } => None,
             };
             answers.extend(answer.map(|answer| (id, answer)));
         }
@@ -319,24 +357,17 @@ impl<C: Chunk> Shell<C> {
         is_stuck.then(|| Err(CallFault::NoOffset(partition.clone())))
     }
 
-    /// Complete when every partition was answered; a topic that does not exist has no offsets.
-    fn committed_answer(&self, call: &CommittedCall) -> Option<Answer> {
-        let mut found = call.found.clone();
-        for partition in call.missing() {
-            if !self.metadata.is_absent(&partition.topic) {
-                return None;
-            }
-            found.insert(partition.clone(), None);
-        }
-        Some(Answer::Committed(found))
-    }
-
-    /// Answers every open call with [`CallFault::Closed`]; says how many there were.
+    /// Answers every open call, with [`CallFault::Closed`] what is not over; says how many those are.
     pub(super) fn fail_calls(&mut self) -> usize {
-        let ids: Vec<_> = self.calls.iter().map(|(id, _)| id).collect();
-        for &id in &ids {
-            self.end_call(id, Err(CallFault::Closed));
+        let outcome = |call: &Call| match call {
+            Call::Commit { held: Some(held), .. } => held.clone(),
+            _ => Err(CallFault::Closed),
+        };
+        let open: Vec<_> = self.calls.iter().map(|(id, call)| (id, outcome(call))).collect();
+        let failed = open.iter().filter(|(_, outcome)| *outcome == Err(CallFault::Closed)).count();
+        for (id, outcome) in open {
+            self.end_call(id, outcome);
         }
-        ids.len()
+        failed
     }
 }

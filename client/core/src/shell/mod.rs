@@ -12,6 +12,7 @@ mod answer;
 mod ask;
 mod command;
 mod deliver;
+mod inquire;
 mod peers;
 mod route;
 mod timers;
@@ -110,6 +111,8 @@ enum Purpose {
     Commit(Incarnation),
     Positions(BTreeMap<TopicIdPartition, Incarnation>),
     Committed(CallId, ById),
+    Offsets(CallId, ById),
+    Topics(CallId),
     Listed(BTreeMap<TopicIdPartition, Incarnation>),
     Fetch(NodeId),
 }
@@ -301,8 +304,8 @@ impl<C: Chunk> Shell<C> {
             Alarm::Fetch(partition) => self.fetcher.on_backoff(partition),
             Alarm::Deadline(call) => self.on_deadline(call),
             Alarm::CallBackoff(call) => {
-                if let Some(call) = self.calls.committed(call) {
-                    call.pausing = false;
+                if let Some(call) = self.calls.inquiry(call) {
+                    call.is_pausing = false;
                 }
             }
             Alarm::Contact => {

@@ -61,7 +61,7 @@ impl<C: Chunk> Shell<C> {
             Order::CommitDone { id, result } => {
                 if let Some(call) = self.calls.of_commit(id) {
                     let result = result.map(|()| Answer::Done).map_err(CallFault::Commit);
-                    self.end_call(call, result);
+                    self.end_commit(call, result);
                 }
             }
             Order::Left { clean } => self.on_left(clean),

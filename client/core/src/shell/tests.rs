@@ -1,5 +1,6 @@
 //! The shell against a scripted cluster, in virtual time.
 
+mod calls;
 mod chaos;
 mod world;
 

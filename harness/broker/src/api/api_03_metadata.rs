@@ -109,8 +109,13 @@ fn known(state: &State, name: &TopicName) -> MetadataResponseTopic {
     MetadataResponseTopic::default()
         .with_name(Some(wire::wire_name(name)))
         .with_topic_id(wire::wire_id(topic.id))
+        .with_is_internal(INTERNAL_TOPICS.contains(&name.as_str()))
         .with_partitions(partitions.collect())
 }
+
+/// `org.apache.kafka.common.internals.Topic.INTERNAL_TOPICS` of Apache Kafka 4.3.1.
+const INTERNAL_TOPICS: [&str; 3] =
+    ["__consumer_offsets", "__transaction_state", "__share_group_state"];
 
 pub(super) fn leader_error(partition: &Partition) -> i16 {
     if partition.leader.is_none() { ErrorCode::LeaderNotAvailable.number() } else { 0 }

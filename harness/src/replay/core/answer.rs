@@ -29,9 +29,13 @@ impl Member<'_> {
             }
             Request::OffsetFetch { fetch, .. } => offsets(broker, fetch),
             Request::ListOffsets { partitions, .. } => {
-                let start = ListedOffset { offset: Offset(0), leader_epoch: None };
+                let start =
+                    ListedOffset { offset: Offset(0), leader_epoch: None, timestamp_ms: None };
                 let listed = partitions.into_keys().map(|id| (id, Ok(Some(start))));
                 Response::ListOffsets(listed.collect())
+            }
+            Request::Topics { .. } => {
+                unreachable!("the application of a trace does not ask for it")
             }
             Request::Heartbeat(_) | Request::OffsetCommit { .. } | Request::Fetch(_) => {
                 unreachable!("the trace answers it, or it is parked")

@@ -250,7 +250,10 @@ impl<'a> Member<'a> {
             self.links.get_mut(&held.0).expect("it is parked there").queue.pop_front();
             let records = at.map(|Offset(at)| {
                 let chunk = Some(Records { next: at, end: at + 1 });
-                (partition, Ok(Fetched { high_watermark: None, log_start: None, chunk }))
+                (
+                    partition,
+                    Ok(Fetched { high_watermark: None, last_stable: None, log_start: None, chunk }),
+                )
             });
             self.respond(held, Response::Fetch(Ok(records.into_iter().collect())));
             self.pump(broker);

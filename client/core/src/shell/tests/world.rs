@@ -2,8 +2,8 @@
 //! an application that keeps what it was given.
 
 use crate::request::{
-    Answered, Coordinator, Fetched, ListedOffset, Metadata, OffsetAt, PartitionMetadata, Request,
-    Response, TopicMetadata, Unsupported,
+    Answered, Coordinator, Fetched, ListedOffset, Metadata, OffsetAt, PartitionDescription,
+    PartitionMetadata, Request, Response, TopicDescription, TopicMetadata, Unsupported,
 };
 use crate::{
     Address, Answer, CallFault, CallId, Callback, Cause, Chunk, CloseReport, Command, Config,
@@ -16,6 +16,8 @@ use evenkeel_spec::words::{
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+
+type TopicDescribed = Result<TopicDescription, ErrorCode>;
 
 /// Records of 100 bytes from `next` to `end`; the one at `damaged_at` cannot be read.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -124,6 +126,7 @@ pub(crate) struct World {
     pub(crate) faults: VecDeque<PollFault<&'static str>>,
     pub(crate) callbacks: VecDeque<(Incarnation, Callback, BTreeSet<TopicPartition>)>,
     pub(crate) done: BTreeMap<CallId, Result<Answer, CallFault>>,
+    pub(crate) done_order: Vec<CallId>,
     pub(crate) warnings: Vec<Warning>,
     pub(crate) ended_leases: BTreeSet<TopicPartition>,
     pub(crate) assignment: BTreeSet<TopicPartition>,
@@ -183,6 +186,7 @@ impl World {
             faults: VecDeque::new(),
             callbacks: VecDeque::new(),
             done: BTreeMap::new(),
+            done_order: Vec::new(),
             warnings: Vec::new(),
             ended_leases: BTreeSet::new(),
             assignment: BTreeSet::new(),
@@ -363,6 +367,7 @@ impl World {
             }
             Output::Assignment(assignment) => self.assignment = assignment.partitions.clone(),
             Output::Done { call, result } => {
+                self.done_order.push(call);
                 let before = self.done.insert(call, result);
                 assert_eq!(before, None, "a call is answered once");
             }
@@ -423,6 +428,7 @@ impl World {
             }
             Request::ApiVersions => Response::ApiVersions(Ok(())),
             Request::Metadata { topics } => Response::Metadata(self.metadata(topics)),
+            Request::Topics { topic } => Response::Topics(Ok(self.described(topic))),
             Request::FindCoordinator => Response::FindCoordinator(Ok(Coordinator {
                 node: self.coordinator,
                 address: address(self.coordinator),
@@ -450,7 +456,14 @@ impl World {
                         OffsetAt::Latest => Some(log.ends[index]),
                         OffsetAt::Timestamp(_) => None,
                     };
-                    let listed = |at| ListedOffset { offset: Offset(at), leader_epoch: None };
+                    if log.leaders[index] != node {
+                        return (id, Err(ErrorCode::NotLeaderOrFollower));
+                    }
+                    let listed = |at| ListedOffset {
+                        offset: Offset(at),
+                        leader_epoch: None,
+                        timestamp_ms: None,
+                    };
                     (id, Ok(found.map(listed)))
                 });
                 Response::ListOffsets(listed.collect())
@@ -473,6 +486,31 @@ impl World {
         let brokers = NODES.into_iter().filter(|node| !self.down.contains(node));
         let brokers = brokers.map(|node| (node, address(node))).collect();
         Metadata { brokers, topics: topics.collect(), error: None }
+    }
+
+    fn described(&self, topic: Option<TopicName>) -> BTreeMap<TopicName, TopicDescribed> {
+        let described = |log: &Log| TopicDescription {
+            id: log.id,
+            is_internal: false,
+            partitions: (0..)
+                .zip(&log.leaders)
+                .map(|(partition, leader)| PartitionDescription {
+                    partition,
+                    leader: Some(*leader),
+                    leader_epoch: None,
+                    replicas: vec![*leader],
+                    in_sync: vec![*leader],
+                    offline: vec![],
+                })
+                .collect(),
+        };
+        match topic {
+            Some(name) => {
+                let log = self.topics.get(&name).ok_or(ErrorCode::UnknownTopicOrPartition);
+                BTreeMap::from([(name, log.map(described))])
+            }
+            None => self.topics.iter().map(|(n, log)| (n.clone(), Ok(described(log)))).collect(),
+        }
     }
 
     /// A coordinator with one member.
@@ -546,6 +584,7 @@ impl World {
                 let chunk = Records { damaged_at, ..Records::new(at, at + count) };
                 Ok(Fetched {
                     high_watermark: Some(Offset(end)),
+                    last_stable: Some(Offset(end)),
                     log_start: Some(Offset(start)),
                     chunk: (count > 0).then_some(chunk),
                 })
@@ -560,6 +599,7 @@ pub(crate) fn name(request: &Request) -> &'static str {
     match request {
         Request::ApiVersions => "ApiVersions",
         Request::Metadata { .. } => "Metadata",
+        Request::Topics { .. } => "Topics",
         Request::FindCoordinator => "FindCoordinator",
         Request::Heartbeat(_) => "Heartbeat",
         Request::OffsetCommit { .. } => "OffsetCommit",
