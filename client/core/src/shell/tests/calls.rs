@@ -91,6 +91,29 @@ fn what_did_not_exist_before_the_call_is_asked_for_anew() {
 }
 
 #[test]
+fn a_topic_that_may_not_be_read_is_the_calls_error_and_nobody_elses() {
+    let mut world = World::new(config());
+    let code = ErrorCode::TopicAuthorizationFailed;
+    world.create("t", &[7]);
+    world.topic_errors.insert("t".into(), code);
+    let partitions = BTreeSet::from([partition("t", 0)]);
+    let calls = [
+        offsets(&mut world, &[("t", 0, OffsetAt::Latest)], 1_000),
+        world.call(|call| Command::Committed { call, partitions, timeout_ms: 1_000 }),
+    ];
+    world.run(500);
+    for call in calls {
+        assert_eq!(world.done[&call], Err(CallFault::Refused(code)));
+    }
+    assert!(world.poll(1_000).is_none());
+    assert_eq!(world.faults.pop_front(), Some(crate::PollFault::NotSubscribed));
+    world.topic_errors.clear();
+    let call = offsets(&mut world, &[("t", 0, OffsetAt::Latest)], 5_000);
+    world.run(5_000);
+    assert_eq!(world.done[&call], Ok(Answer::Offsets(found(&[("t", 0, 7)]))), "asked for anew");
+}
+
+#[test]
 fn an_abandoned_call_asks_no_more() {
     let mut world = World::new(config());
     let call = offsets(&mut world, &[("t", 0, OffsetAt::Latest)], 60_000);

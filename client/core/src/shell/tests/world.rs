@@ -104,6 +104,8 @@ pub(crate) struct World {
     pub(crate) heartbeat_errors: VecDeque<ErrorCode>,
     pub(crate) offset_fetch_errors: VecDeque<ErrorCode>,
     pub(crate) fetch_errors: BTreeMap<TopicIdPartition, VecDeque<ErrorCode>>,
+    /// What metadata says of a topic instead of its partitions.
+    pub(crate) topic_errors: BTreeMap<TopicName, ErrorCode>,
     pub(crate) damaged_at: Option<u64>,
     pub(crate) throttle_ms: u32,
     pub(crate) heartbeat_interval_ms: u32,
@@ -167,6 +169,7 @@ impl World {
             heartbeat_errors: VecDeque::new(),
             offset_fetch_errors: VecDeque::new(),
             fetch_errors: BTreeMap::new(),
+            topic_errors: BTreeMap::new(),
             damaged_at: None,
             throttle_ms: 0,
             heartbeat_interval_ms: 5_000,
@@ -481,7 +484,9 @@ impl World {
                 });
                 TopicMetadata { id: log.id, partitions: leaders.collect() }
             });
-            (name, topic.ok_or(ErrorCode::UnknownTopicOrPartition))
+            let error = self.topic_errors.get(&name).copied();
+            let topic = topic.ok_or(ErrorCode::UnknownTopicOrPartition);
+            (name, error.map_or(topic, Err))
         });
         let brokers = NODES.into_iter().filter(|node| !self.down.contains(node));
         let brokers = brokers.map(|node| (node, address(node))).collect();
