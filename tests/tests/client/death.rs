@@ -4,8 +4,8 @@
 use crate::support::{InMemory, Read, SECOND, append_numbered, member, read, unrecorded};
 use evenkeel::{
     Address, BackgroundDied, CommitError, Connecting, Connector, Consumer, ListenerError,
-    PollError, PositionError, RebalanceContext, RebalanceListener, Stream, SubscribeError,
-    TopicPartition,
+    LookupError, PollError, PositionError, RebalanceContext, RebalanceListener, Stream,
+    SubscribeError, TopicPartition,
 };
 use evenkeel_broker::{Before, Cluster, Gate, Request};
 use evenkeel_tests::validated::{Recording, Validated, recorded};
@@ -118,7 +118,7 @@ macro_rules! cause_of {
         }
     )+};
 }
-cause_of!(PollError CommitError PositionError SubscribeError);
+cause_of!(PollError CommitError LookupError PositionError SubscribeError);
 
 /// A life in which everything happens once: the first call that fails says why.
 async fn live(consumer: &mut Consumer, phase: &Phase) -> Result<Read, BackgroundDied> {
