@@ -48,7 +48,8 @@ impl ConsumerBuilder {
         self.property("bootstrap.servers", servers)
     }
 
-    /// `group.id`. Must be given.
+    /// `group.id`. Without one the consumer can only be [assigned](Consumer::assign) partitions, and
+    /// commits nothing.
     pub fn group_id(self, group: impl Into<String>) -> Self {
         self.property("group.id", group)
     }
@@ -74,7 +75,7 @@ impl ConsumerBuilder {
 
     /// `enable.auto.commit`: commit what is released every `auto.commit.interval.ms`, before
     /// partitions are given up, and at the end. Records are released by the next poll, by
-    /// unsubscribe and by close. On by default.
+    /// unsubscribe and by close. On by default; without a `group.id` off, and an error if asked for.
     pub fn enable_auto_commit(self, enabled: bool) -> Self {
         self.property("enable.auto.commit", enabled.to_string())
     }

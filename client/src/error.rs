@@ -57,8 +57,8 @@ pub enum PollError {
         /// What the coordinator said.
         code: ErrorCode,
     },
-    /// Nothing is subscribed to: call `subscribe` before `poll`.
-    #[error("not subscribed to any topic")]
+    /// Nothing is subscribed to or assigned: call `subscribe` or `assign` before `poll`.
+    #[error("not subscribed to any topic, nor assigned any partition")]
     NotSubscribed,
     /// A partition has no committed offset and `auto.offset.reset` is `none`. Nothing is returned
     /// of it until the application seeks.
@@ -156,6 +156,9 @@ pub enum CommitError {
         /// The last error that a broker gave, if any.
         last: Option<ErrorCode>,
     },
+    /// The consumer has no `group.id`, to which offsets are committed. Nothing was sent.
+    #[error("there is no group.id")]
+    NoGroupId,
     /// Too many calls are open. Nothing was sent: back off exponentially and call again.
     #[error("too many calls are open; back off and call again")]
     QueueFull,
@@ -223,6 +226,9 @@ pub enum LookupError {
         /// cluster does not have a topic or partition.
         last: Option<ErrorCode>,
     },
+    /// The consumer has no `group.id`, to which offsets are committed. Nothing was sent.
+    #[error("there is no group.id")]
+    NoGroupId,
     /// Too many calls are open. Nothing was sent: back off exponentially and call again.
     #[error("too many calls are open; back off and call again")]
     QueueFull,
@@ -267,6 +273,14 @@ pub enum SubscribeError {
     /// subscription is ended; the group notices by the session timeout.
     #[error("the coordinator did not confirm the leave in time")]
     LeaveUnconfirmed,
+    /// A subscription and a manual assignment exclude each other: unsubscribe first. Nothing was
+    /// changed.
+    #[error("a subscription and a manual assignment exclude each other: unsubscribe first")]
+    Exclusive,
+    /// The consumer has no `group.id`, and a subscription is to a group's topics: give one, or assign
+    /// partitions.
+    #[error("there is no group.id: give one, or assign partitions")]
+    NoGroupId,
     /// Too many calls are open. Back off exponentially and call again.
     #[error("too many calls are open; back off and call again")]
     QueueFull,
@@ -332,7 +346,8 @@ fn advice(code: ErrorCode) -> &'static str {
         }
         ErrorCode::GroupMaxSizeReached => "; raise group.consumer.max.size or stop a member",
         ErrorCode::UnknownMemberId | ErrorCode::FencedMemberEpoch | ErrorCode::StaleMemberEpoch => {
-            "; the group went on without this member: poll, and it joins again"
+            "; the group went on without this member, which joins again when it polls; a manual \
+             assignment can commit only while the group has no members"
         }
         ErrorCode::GroupIdNotFound | ErrorCode::InconsistentGroupProtocol => {
             "; the group id may be in use by members of the classic protocol"

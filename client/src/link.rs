@@ -300,6 +300,9 @@ impl From<Unanswered> for CommitError {
             CallFault::Commit(group::CommitError::Refused(code)) | CallFault::Refused(code) => {
                 Self::Refused { code }
             }
+            CallFault::NoGroupId => Self::NoGroupId,
+            // Only a subscription or an assignment is answered so.
+            CallFault::Exclusive => Self::NotAMember,
             CallFault::Closed => Self::Closed,
             CallFault::QueueFull => Self::QueueFull,
         }
@@ -319,8 +322,10 @@ impl From<Unanswered> for PositionError {
             CallFault::Refused(code) | CallFault::Commit(group::CommitError::Refused(code)) => {
                 Self::Refused { code }
             }
-            // Only commits are answered so.
-            CallFault::Commit(_) => Self::TimedOut { last: None },
+            // Only commits and subscriptions are answered so.
+            CallFault::Commit(_) | CallFault::Exclusive | CallFault::NoGroupId => {
+                Self::TimedOut { last: None }
+            }
             CallFault::Closed => Self::Closed,
             CallFault::QueueFull => Self::QueueFull,
         }
@@ -335,13 +340,15 @@ impl From<Unanswered> for LookupError {
         };
         match fault {
             CallFault::Refused(code) => Self::Refused { code },
+            CallFault::NoGroupId => Self::NoGroupId,
             CallFault::Closed => Self::Closed,
             CallFault::QueueFull => Self::QueueFull,
             CallFault::TimedOut { last } => Self::TimedOut { last },
-            // Only what concerns an assigned partition is answered so.
-            CallFault::NotAssigned(_) | CallFault::NoOffset(_) | CallFault::Commit(_) => {
-                Self::TimedOut { last: None }
-            }
+            // Only what concerns the assignment is answered so.
+            CallFault::NotAssigned(_)
+            | CallFault::NoOffset(_)
+            | CallFault::Commit(_)
+            | CallFault::Exclusive => Self::TimedOut { last: None },
         }
     }
 }

@@ -189,6 +189,14 @@ impl Calls {
         self.open.iter().find(|(_, call)| is_it(call)).map(|(id, _)| *id)
     }
 
+    /// The group's token of an open commit.
+    pub(crate) fn commit_of(&self, id: CallId) -> Option<CommitId> {
+        match self.open.get(&id)? {
+            Call::Commit { id, held: None } => Some(*id),
+            _ => None,
+        }
+    }
+
     /// A commit is over; it is answered when every earlier one is.
     pub(crate) fn hold(&mut self, id: CallId, outcome: Outcome) {
         if let Some(Call::Commit { held, .. }) = self.open.get_mut(&id) {

@@ -22,6 +22,16 @@ pub enum Command {
         /// Whether callbacks are to be run.
         listener: bool,
     },
+    /// Assigns exactly these partitions, without the group. Answered at once; what metadata does not
+    /// know yet is read once it does.
+    Assign {
+        /// Who asks; answered with [`Answer::Done`](crate::Answer::Done).
+        call: CallId,
+        /// The last delivery taken: its records are released.
+        taken: u64,
+        /// Which ones.
+        partitions: BTreeSet<TopicPartition>,
+    },
     /// Revokes everything and leaves. Answered when left, or after `default.api.timeout.ms`.
     Unsubscribe {
         /// Who asks.

@@ -46,6 +46,8 @@ struct Entry {
 enum Purpose {
     /// By interval, or before partitions are given up: what is released, as of the sending.
     Released,
+    /// What was released of partitions that the application does not assign itself any more (O11).
+    Parted,
     /// The application's word.
     User(CommitId),
 }
@@ -53,7 +55,8 @@ enum Purpose {
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 struct Flight {
     incarnation: Incarnation,
-    epoch: Epoch,
+    /// None: without a member (O11).
+    epoch: Option<Epoch>,
     entries: Vec<Entry>,
 }
 
@@ -130,6 +133,9 @@ impl Commit {
         if offsets.is_empty() {
             return;
         }
+        for entry in self.pending.iter_mut().filter(|entry| entry.purpose == Purpose::Parted) {
+            entry.offsets.retain(|partition, _| !offsets.contains_key(partition));
+        }
         let mut pending = self.pending.iter_mut();
         match pending.find(|entry| entry.purpose == Purpose::Released) {
             Some(waiting) => waiting.offsets.extend(offsets),
@@ -173,13 +179,13 @@ impl Commit {
     pub fn send(
         &mut self,
         incarnation: Incarnation,
-        epoch: Epoch,
+        epoch: Option<Epoch>,
         mutant: Option<Mutant>,
     ) -> Offsets {
         assert!(self.is_sendable(mutant), "a commit is sent when nothing forbids it");
         let mut entries = std::mem::take(&mut self.pending);
         if !Mutant::IntervalOverUser.is(mutant) {
-            entries.sort_by_key(|entry| entry.purpose != Purpose::Released);
+            entries.sort_by_key(|entry| matches!(entry.purpose, Purpose::User(_)));
         }
         let offsets = entries.iter().flat_map(|e| e.offsets.clone()).collect();
         self.in_flight = Some(Flight { incarnation, epoch, entries });
@@ -244,7 +250,7 @@ impl Commit {
 
     /// Which request is in flight, if any.
     #[must_use]
-    pub fn in_flight(&self) -> Option<(Incarnation, Epoch)> {
+    pub fn in_flight(&self) -> Option<(Incarnation, Option<Epoch>)> {
         self.in_flight.as_ref().map(|flight| (flight.incarnation, flight.epoch))
     }
 
@@ -281,6 +287,45 @@ impl Commit {
         }
     }
 
+    /// The application does not assign itself these any more (O11): what is released of them is
+    /// committed once, if at all, and what it asked for goes on.
+    pub fn on_unassigned(&mut self, partitions: &Partitions, auto_commit: bool) {
+        let offsets = self.uncommitted(Some(partitions));
+        if auto_commit && !offsets.is_empty() {
+            self.pending.push(Entry { purpose: Purpose::Parted, offsets });
+        }
+        self.progress.retain(|partition, _| !partitions.contains(partition));
+    }
+
+    /// The application assigns itself nothing any more (O11): no commit outlives that.
+    pub fn on_assignment_ended(&mut self, out: &mut Vec<Output>) {
+        self.progress.clear();
+        let flight = self.in_flight.iter_mut().flat_map(|flight| flight.entries.drain(..));
+        for entry in self.pending.drain(..).chain(flight) {
+            entry.fail(CommitError::OwnershipEnded, out);
+        }
+    }
+
+    /// Whether every commit is answered.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.pending.is_empty() && self.in_flight.is_none()
+    }
+
+    /// Whether the request in flight carries what nobody waits for.
+    #[must_use]
+    pub fn is_automatic_in_flight(&self) -> bool {
+        let automatic = |entry: &Entry| !matches!(entry.purpose, Purpose::User(_));
+        self.in_flight.as_ref().is_some_and(|flight| flight.entries.iter().any(automatic))
+    }
+
+    /// What waits to be sent cannot be, for good.
+    pub fn refuse_pending(&mut self, code: ErrorCode, out: &mut Vec<Output>) {
+        for entry in self.pending.drain(..) {
+            entry.fail(CommitError::Refused(code), out);
+        }
+    }
+
     fn uncommitted(&self, partitions: Option<&Partitions>) -> Offsets {
         let newest = |at: &Option<Committed>| at.as_ref().map(|committed| committed.offset);
         let due = |at: &Progress| {
@@ -307,8 +352,8 @@ impl Commit {
 
     /// Shows every epoch, for renaming.
     pub fn visit_epochs(&mut self, f: &mut dyn FnMut(&mut Epoch)) {
-        if let Some(flight) = &mut self.in_flight {
-            f(&mut flight.epoch);
+        if let Some(Flight { epoch: Some(epoch), .. }) = &mut self.in_flight {
+            f(epoch);
         }
     }
 }

@@ -8,6 +8,8 @@ use evenkeel_spec::words::Assignor;
 pub struct Config {
     /// `bootstrap.servers`: at least one.
     pub bootstrap_servers: Vec<Address>,
+    /// Whether `group.id` was given: without one there are no subscriptions and no commits.
+    pub has_group: bool,
     /// `group.remote.assignor`.
     pub assignor: Option<Assignor>,
     /// `enable.auto.commit`.
@@ -66,6 +68,7 @@ impl Config {
     pub fn new(bootstrap_servers: Vec<Address>) -> Self {
         Self {
             bootstrap_servers,
+            has_group: true,
             assignor: None,
             auto_commit: true,
             auto_commit_interval_ms: 5_000,

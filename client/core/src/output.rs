@@ -161,6 +161,10 @@ pub enum CallFault {
     Commit(CommitError),
     /// A broker refused for good.
     Refused(ErrorCode),
+    /// A subscription and a manual assignment exclude each other until an unsubscribe.
+    Exclusive,
+    /// There is no `group.id`.
+    NoGroupId,
     /// The consumer was closed meanwhile.
     Closed,
     /// Too many calls are open: back off exponentially and call again.

@@ -55,6 +55,8 @@ pub(crate) struct Position {
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Positions {
     policy: OffsetReset,
+    /// There may be committed offsets.
+    has_group: bool,
     partitions: BTreeMap<TopicIdPartition, Partition>,
     incarnations: Incarnations,
 }
@@ -110,15 +112,15 @@ impl Start {
 
 impl Positions {
     /// Nothing owned yet.
-    pub(crate) fn new(policy: OffsetReset) -> Self {
+    pub(crate) fn new(policy: OffsetReset, has_group: bool) -> Self {
         let incarnations = Incarnations::default();
-        Self { policy, partitions: BTreeMap::new(), incarnations }
+        Self { policy, has_group, partitions: BTreeMap::new(), incarnations }
     }
 
     /// These are owned from now on.
     pub(crate) fn on_owned(&mut self, owned: &Partitions) {
         for &id in owned {
-            let partition = Partition {
+            let mut partition = Partition {
                 incarnation: self.incarnations.start(),
                 phase: Phase::Committed { asked: false },
                 pausing: false,
@@ -127,6 +129,9 @@ impl Positions {
                 withheld: false,
                 paused: false,
             };
+            if !self.has_group {
+                partition.reset(self.policy, Tell::NoOffset(id));
+            }
             let before = self.partitions.insert(id, partition);
             assert!(before.is_none(), "{id:?} is owned already");
         }

@@ -103,13 +103,15 @@ impl Driver {
         config.core.wall_clock_start_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         config.core.jitter_seed = seed.unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0);
         let (net_sender, net) = mpsc::channel(NET_QUEUE_MAX);
-        let rebalances = Rebalances::new(config.group_id.as_str());
+        // Nothing is asked for in the name of no group.
+        let group = config.group_id.clone().unwrap_or_else(|| "".into());
+        let rebalances = Rebalances::new(group.as_str());
         let recorder = record.map(|sink| Recorder::new(sink, &config));
         Self {
             recorder,
             frame_max: config.core.fetch_max_bytes.saturating_add(FRAME_SLACK),
             codec: Codec {
-                group: config.group_id,
+                group,
                 client_id: StrBytes::from_string(config.client_id),
                 members: Members::new(seed),
                 chunks: ChunkOptions { check_crcs: config.check_crcs, ..ChunkOptions::default() },

@@ -17,7 +17,8 @@ use evenkeel_spec::words::GroupId;
 pub(crate) struct Config {
     /// What the core decides by.
     pub(crate) core: evenkeel_core::Config,
-    pub(crate) group_id: GroupId,
+    /// None: no subscriptions and no commits.
+    pub(crate) group_id: Option<GroupId>,
     pub(crate) client_id: String,
     pub(crate) check_crcs: bool,
 }

@@ -33,12 +33,42 @@ impl Properties {
 
     fn read(&self) -> Result<Config, ConfigError> {
         self.only("group.protocol", "consumer", "evenkeel speaks KIP-848 only")?;
+        let group_id = self.group_id()?;
         Ok(Config {
-            core: self.core()?,
-            group_id: GroupId::from(self.required("group.id")?),
+            core: evenkeel_core::Config {
+                has_group: group_id.is_some(),
+                auto_commit: self.auto_commit(group_id.is_some())?,
+                ..self.core()?
+            },
+            group_id,
             client_id: self.text("client.id").unwrap_or_default().to_owned(),
             check_crcs: self.boolean("check.crcs")?,
         })
+    }
+
+    fn group_id(&self) -> Result<Option<GroupId>, ConfigError> {
+        match self.0.get("group.id") {
+            Some(_) => Ok(Some(GroupId::from(self.required("group.id")?))),
+            None => Ok(None),
+        }
+    }
+
+    /// On by default; without a group there is nothing to commit to, as in Kafka
+    /// (`ConsumerConfig.maybeOverrideEnableAutoCommit`, 4.3.1).
+    fn auto_commit(&self, has_group: bool) -> Result<bool, ConfigError> {
+        let key = "enable.auto.commit";
+        let is_on = self.boolean(key)?;
+        if has_group || !is_on {
+            return Ok(is_on);
+        }
+        if self.0.contains_key(key) {
+            return Err(ConfigError::Conflict {
+                key: key.into(),
+                other: "group.id".into(),
+                rule: "needs group.id: offsets are committed to a group",
+            });
+        }
+        Ok(false)
     }
 
     fn core(&self) -> Result<evenkeel_core::Config, ConfigError> {
@@ -48,7 +78,6 @@ impl Properties {
         Ok(evenkeel_core::Config {
             bootstrap_servers: self.bootstrap_servers()?,
             assignor: self.assignor()?,
-            auto_commit: self.boolean("enable.auto.commit")?,
             auto_commit_interval_ms: self.number("auto.commit.interval.ms")?.into(),
             auto_offset_reset: self.reset()?,
             isolation: self.isolation()?,

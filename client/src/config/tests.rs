@@ -85,12 +85,20 @@ fn what_evenkeel_does_not_do_is_said_rather_than_ignored() {
 }
 
 #[test]
-fn bootstrap_servers_and_group_id_must_be_given() {
+fn bootstrap_servers_must_be_given_and_without_a_group_nothing_is_committed() {
     let error = Properties::default().check().expect_err("missing");
     assert!(matches!(error, ConfigError::Missing { .. }), "{error}");
     let mut properties = Properties::default();
     properties.set("bootstrap.servers", "a:1,b:2");
-    assert_eq!(properties.check(), Err(ConfigError::Missing { key: "group.id".into() }));
+    let config = properties.check().expect("valid");
+    assert_eq!((config.group_id, config.core.auto_commit), (None, false));
+    assert!(!config.core.has_group);
+    properties.set("enable.auto.commit", "true");
+    let error = properties.check().expect_err("nothing to commit to");
+    assert!(
+        matches!(&error, ConfigError::Conflict { other, .. } if other == "group.id"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! What came and was not returned yet, a callback that is not over, the listener: all of it is the
 //! handle's and never a future's, so that a future may be dropped at any point.
 
+mod assign;
 mod attend;
 pub(crate) mod lookup;
 
@@ -11,13 +12,14 @@ use crate::background::{Assigned, Told};
 use crate::builder::ConsumerBuilder;
 use crate::context::{self, Committer, Seek};
 use crate::error::{CommitError, LookupError, PollError, PositionError, SubscribeError};
-use crate::link::{Commit, Link, Unanswered};
+use crate::link::{Commit, Link};
 use crate::listener::{ErasedListener, ListenerMethod, RebalanceListener};
 use crate::records::Records;
 use crate::stream::RecordStream;
+use assign::topic_names;
 use attend::Attendance;
 pub(crate) use attend::News;
-use evenkeel_core::{Answer, CallFault, Command};
+use evenkeel_core::{Answer, Command};
 use evenkeel_spec::words::{Committed, Epoch, GroupId, Offset, TopicName, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, poll_fn};
@@ -34,7 +36,7 @@ use tokio::time::{Instant, timeout_at};
 /// dropped at any point.
 #[derive(Debug)]
 pub struct Consumer {
-    group: GroupId,
+    group: Option<GroupId>,
     link: Arc<Link>,
     /// Only ever reached through `&mut`; the lock makes the handle `Sync`.
     attendance: Mutex<Attendance>,
@@ -46,8 +48,8 @@ pub struct Consumer {
 /// Who a consumer is in its group: what a transactional producer needs (KIP-447).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct GroupMetadata {
-    /// The group.
-    pub group: GroupId,
+    /// The group; `None`: the consumer has no `group.id`.
+    pub group: Option<GroupId>,
     /// The member's id and epoch; `None`: not a member as of the last poll.
     pub member: Option<(Arc<str>, Epoch)>,
 }
@@ -75,8 +77,17 @@ impl Consumer {
         ConsumerBuilder::new()
     }
 
-    pub(crate) fn new(group: GroupId, auto_commit: bool, link: Arc<Link>, told: Told) -> Self {
-        let attendance = Mutex::new(Attendance::new(group.clone(), Arc::clone(&link), told));
+    pub(crate) fn new(
+        group: Option<GroupId>,
+        auto_commit: bool,
+        link: Arc<Link>,
+        told: Told,
+    ) -> Self {
+        let attendance = Mutex::new(Attendance::new(
+            group.clone().unwrap_or_else(|| "".into()),
+            Arc::clone(&link),
+            told,
+        ));
         let assigned = Assigned::default();
         Self { group, link, attendance, assigned, auto_commit, closed: false }
     }
@@ -385,7 +396,7 @@ impl Consumer {
             Err(_) => report.died = Some(self.link.died().reason),
         }
         if !report.left || !report.callbacks_failed.is_empty() || report.died.is_some() {
-            tracing::warn!(group = %self.group, ?report, "closed with losses");
+            tracing::warn!(group = self.group_name(), ?report, "closed with losses");
         }
         report
     }
@@ -419,6 +430,10 @@ impl Consumer {
         attendance.take_what_came(&mut self.assigned);
     }
 
+    fn group_name(&self) -> &str {
+        self.group.as_ref().map_or("", |group| group.as_str())
+    }
+
     /// The core counts whole deliveries: what a stream returned of one is committed by its offsets.
     fn commit_partial(&self) {
         if self.auto_commit && self.link.has_partial() {
@@ -431,7 +446,7 @@ impl Drop for Consumer {
     fn drop(&mut self) {
         if !self.closed {
             tracing::warn!(
-                group = %self.group,
+                group = self.group_name(),
                 "a consumer was dropped without close: leaving the group in the background"
             );
             self.link.tell(Command::Dropped);
@@ -455,40 +470,3 @@ impl Drop for InsidePoll {
         self.0.tell(Command::PollEnded);
     }
 }
-
-impl From<Unanswered> for SubscribeError {
-    fn from(unanswered: Unanswered) -> Self {
-        match unanswered {
-            Unanswered::Died(died) => Self::Background(died),
-            Unanswered::Fault(CallFault::Closed) => Self::Closed,
-            Unanswered::Fault(CallFault::QueueFull) => Self::QueueFull,
-            Unanswered::Fault(
-                CallFault::TimedOut { .. }
-                | CallFault::NotAssigned(_)
-                | CallFault::NoOffset(_)
-                | CallFault::Commit(_)
-                | CallFault::Refused(_),
-            ) => Self::LeaveUnconfirmed,
-        }
-    }
-}
-
-/// Checks the names as Kafka does (`Topic.validate`, 4.3.1).
-fn topic_names<T: Into<String>>(
-    topics: impl IntoIterator<Item = T>,
-) -> Result<BTreeSet<TopicName>, SubscribeError> {
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let checked = |topic: T| {
-        let topic = topic.into();
-        let named = (1..=TOPIC_NAME_MAX).contains(&topic.len()) && topic != "." && topic != "..";
-        if named && topic.chars().all(legal) {
-            Ok(TopicName::from(topic))
-        } else {
-            Err(SubscribeError::InvalidTopic { topic })
-        }
-    };
-    topics.into_iter().map(checked).collect()
-}
-
-/// `Topic.MAX_NAME_LENGTH`.
-const TOPIC_NAME_MAX: usize = 249;

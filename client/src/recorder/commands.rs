@@ -5,6 +5,7 @@ use evenkeel_core::{Command, SeekTo, Time};
 
 pub(super) fn write(recorder: &mut Recorder, now: Time, command: &Command) {
     if let Command::Subscribe { call, .. }
+    | Command::Assign { call, .. }
     | Command::Unsubscribe { call, .. }
     | Command::Commit { call, .. }
     | Command::Seek { call, .. } = command
@@ -17,6 +18,12 @@ pub(super) fn write(recorder: &mut Recorder, now: Time, command: &Command) {
             .plain("call", call.0)
             .texts("topics", topics)
             .plain("listens", listener)
+            .end(),
+        Command::Assign { call, taken, partitions } => recorder
+            .event(now, "assign")
+            .plain("call", call.0)
+            .plain("taken", taken)
+            .texts("partitions", partitions)
             .end(),
         Command::Unsubscribe { call, taken } => {
             recorder.event(now, "unsubscribe").plain("call", call.0).plain("taken", taken).end();

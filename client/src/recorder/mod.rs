@@ -9,7 +9,7 @@
 //!
 //! | from | events |
 //! |---|---|
-//! | the application | `subscribe` `unsubscribe` `poll` `poll_ended` `callback_ended` `commit` `seek` `close` `drop` `abandon` |
+//! | the application | `subscribe` `assign` `unsubscribe` `poll` `poll_ended` `callback_ended` `commit` `seek` `close` `drop` `abandon` |
 //! | the network | `ready` `ended` `throttled` `metadata` `coordinator` `heartbeat_answer` `offset_commit_answer` `offset_fetch_answer` |
 //! | to the network | `connect` `disconnect` `lookup` `heartbeat` `offset_commit` `offset_fetch` |
 //! | to the application | `callback` `records` `withdrawn` `poll_failed` `assignment` `answered` `lost` `closed` |
@@ -80,7 +80,7 @@ impl Recorder {
         let core = &config.core;
         let mut header = Line::begin(&mut text, "evenkeel_run", FORMAT_VERSION)
             .text("client_id", &config.client_id)
-            .text("group", config.group_id.as_str())
+            .text("group", config.group_id.as_ref().map_or("", |group| group.as_str()))
             .plain("started_ms", date_ms(Instant::now()))
             .plain("auto_commit", core.auto_commit)
             .plain("rebalance_timeout_ms", core.max_poll_interval_ms);

@@ -188,6 +188,8 @@ fn answered(line: Line<'_>, result: &Result<Answer, CallFault>) {
         Err(CallFault::Commit(CommitError::Refused(code)) | CallFault::Refused(code)) => {
             return line.text("result", "refused").plain("error", code.number()).end();
         }
+        Err(CallFault::Exclusive) => "exclusive",
+        Err(CallFault::NoGroupId) => "no_group_id",
         Err(CallFault::Closed) => "closed",
         Err(CallFault::QueueFull) => "queue_full",
     };

@@ -309,6 +309,12 @@ pub enum RunError {
         /// That version of the format.
         version: u32,
     },
+    /// The application assigned itself partitions: such a run takes no part in the group protocol, so
+    /// that there is nothing to hold it against.
+    ManualAssignment {
+        /// Where, from 1.
+        line: usize,
+    },
     /// A line that is not the last one cannot be read.
     IllFormed {
         /// Which one, from 1.
@@ -355,6 +361,9 @@ impl Run {
         for (index, text_of_line) in lines {
             match serde_json::from_str::<Entry>(text_of_line) {
                 Ok(entry) => entries.push(Entry { line: index + 1, ..entry }),
+                Err(_) if is_manual(text_of_line) => {
+                    return Err(RunError::ManualAssignment { line: index + 1 });
+                }
                 Err(error) => {
                     let reason = error.to_string();
                     let is_cut = error.is_eof() && text.lines().count() == index + 1;
@@ -367,6 +376,14 @@ impl Run {
         }
         Ok(Self { header, entries, truncated })
     }
+}
+
+fn is_manual(line: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Named {
+        event: String,
+    }
+    serde_json::from_str(line).is_ok_and(|named: Named| named.event == "assign")
 }
 
 fn header(line: &str) -> Result<Header, RunError> {
@@ -393,6 +410,11 @@ impl std::fmt::Display for RunError {
             Self::UnknownVersion { version } => {
                 write!(f, "its format is version {version}; this evenkeel reads {FORMAT_VERSION}")
             }
+            Self::ManualAssignment { line } => write!(
+                f,
+                "line {line}: the application assigns itself partitions; there is no group protocol \
+                 to validate"
+            ),
             Self::IllFormed { line, reason } => write!(f, "line {line} cannot be read: {reason}"),
         }
     }

@@ -1,6 +1,7 @@
 //! The client against the test broker and worse peers: in memory and under paused time where
 //! nothing else is said.
 
+mod assign;
 mod death;
 mod faults;
 mod group;

@@ -71,7 +71,7 @@ fn released(commit: &mut Commit) {
 fn in_flight(commit: &mut Commit) {
     released(commit);
     commit.on_commit(CommitId(1), at(7), &mut Vec::new());
-    commit.send(Incarnation(1), Epoch(2), None);
+    commit.send(Incarnation(1), Some(Epoch(2)), None);
 }
 
 fn inputs() -> Vec<(&'static str, Input<Commit>)> {
@@ -86,7 +86,7 @@ fn inputs() -> Vec<(&'static str, Input<Commit>)> {
         ("commit() abandoned", |c| act(c, |c, _| c.on_abandoned(CommitId(1)))),
         ("refresh", |c| act(c, |c, _| c.refresh(None))),
         ("send", |c| {
-            let sent = c.send(Incarnation(2), Epoch(2), None);
+            let sent = c.send(Incarnation(2), Some(Epoch(2)), None);
             vec![format!("request {}", sent.get(&P).map_or(0, |committed| committed.offset.0))]
         }),
         ("accepted", |c| act(c, |c, out| c.on_answer(&[(P, Ok(()))].into(), out))),

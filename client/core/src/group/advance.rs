@@ -231,6 +231,9 @@ impl Group {
     /// M9: an unsubscribe or close goes on once nothing is owned and no callback is open.
     fn end(&mut self, out: &mut Vec<Output>) {
         let Some(ending) = self.ending else { return };
+        if !self.end_manual(false, out) {
+            return;
+        }
         let joined = matches!(self.member.state(), State::Joined(_));
         let busy = joined && !(self.owned().is_empty() && *self.phase() == Phase::Idle);
         if busy || self.callback.is_some() || self.lost_due.is_some() {
@@ -346,6 +349,7 @@ impl Group {
             self.departure.finish();
             return;
         }
+        self.end_manual(true, out);
         let owned = self.owned().clone();
         self.lost_due = None;
         self.reconcile.on_membership_ended();
@@ -375,7 +379,8 @@ impl Group {
         self.commit.refresh(mutant);
         let leave = self.departure.is_due();
         let heartbeat = self.departure.is_over() && self.member.is_due(mutant);
-        let commit = self.commit.is_sendable(mutant) && self.owner().is_some();
+        let owner = self.owner();
+        let commit = self.commit.is_sendable(mutant) && (owner.is_some() || self.is_manual());
         if !(leave || heartbeat || commit || self.coordinator_wanted) {
             return;
         }
@@ -386,11 +391,12 @@ impl Group {
             return;
         };
         self.coordinator_wanted = false;
-        if commit && let Some(owner) = self.owner() {
+        if commit {
             let incarnation = self.incarnations.start();
-            let offsets = self.commit.send(incarnation, owner.epoch, mutant);
+            let epoch = owner.map(|owner| owner.epoch);
+            let offsets = self.commit.send(incarnation, epoch, mutant);
             if !offsets.is_empty() {
-                let request = OffsetCommit { owner: Some(owner), offsets };
+                let request = OffsetCommit { owner, offsets };
                 out.push(Output::OffsetCommit { incarnation, to, request });
             }
         }

@@ -25,7 +25,11 @@ impl Group {
                 if disposition::find_coordinator(code) == Verdict::Fatal
                     && self.lookup.is_asking(incarnation)
                 {
-                    self.fail(code, out);
+                    if self.is_manual() {
+                        self.refuse_manual(code, out);
+                    } else {
+                        self.fail(code, out);
+                    }
                 }
                 self.lookup.on_failed(incarnation, out);
             }
@@ -71,6 +75,7 @@ impl Group {
                     self.commit.on_retry(self.config.mutant, out);
                 }
                 Verdict::Rejoin { .. } | Verdict::Surface | Verdict::Fatal => {
+                    self.tell_refused_commit(code, out);
                     self.commit.on_refused(code, out);
                 }
             },

@@ -9,6 +9,7 @@ mod advance;
 mod answers;
 pub mod consumer;
 pub mod departure;
+mod manual;
 mod mutant;
 mod output;
 pub mod reconcile;
@@ -50,6 +51,8 @@ pub struct Group {
     member: Member,
     departure: Departure,
     reconcile: Reconcile,
+    /// What the application assigned itself, instead of a subscription (O11).
+    manual: Option<Partitions>,
     lookup: Lookup,
     commit: Commit,
     incarnations: Incarnations,
@@ -92,6 +95,7 @@ impl Group {
             member: Member::default(),
             departure: Departure::default(),
             reconcile: Reconcile::default(),
+            manual: None,
             lookup: Lookup::default(),
             commit: Commit::default(),
             incarnations: Incarnations::default(),
@@ -129,6 +133,7 @@ impl Group {
         self.next_subscription = None;
         if self.ending.is_none() {
             self.ending = Some(Ending { leaving: false });
+            self.commit_manual();
             out.push(Output::Arm(Timer::Leave, Step::FIRST));
         }
         self.advance(out);
@@ -163,7 +168,7 @@ impl Group {
     pub fn on_returned(&mut self, returned: &Offsets, out: &mut Vec<Output>) {
         assert!(self.may_return(), "records are returned from within a poll, between callbacks");
         assert!(
-            returned.keys().all(|p| self.reconcile.owned().contains(p)),
+            returned.keys().all(|p| self.owned().contains(p)),
             "only records of owned partitions are returned"
         );
         self.commit.on_returned(returned);
@@ -187,11 +192,12 @@ impl Group {
     }
 
     /// The application commits; `None`: everything that was returned to it so far (O2). Refused
-    /// when it is no member or does not own the partitions (O8).
+    /// when it is no member, unless it assigned itself its partitions (O11), or does not own the
+    /// partitions (O8).
     pub fn on_commit(&mut self, id: CommitId, offsets: Option<Offsets>, out: &mut Vec<Output>) {
-        let refusal = if self.member.owner().is_none() {
+        let refusal = if self.member.owner().is_none() && !self.is_manual() {
             Some(CommitError::NotAMember)
-        } else if offsets.iter().flatten().any(|(p, _)| !self.reconcile.owned().contains(p)) {
+        } else if offsets.iter().flatten().any(|(p, _)| !self.owned().contains(p)) {
             Some(CommitError::NotOwned)
         } else {
             None
@@ -277,7 +283,7 @@ impl Group {
     /// The partitions that the application has been given.
     #[must_use]
     pub fn owned(&self) -> &Partitions {
-        self.reconcile.owned()
+        self.manual.as_ref().unwrap_or_else(|| self.reconcile.owned())
     }
 
     /// Whether records may be returned: the application is inside poll, and in no callback (C6).
@@ -346,7 +352,7 @@ impl Group {
     /// Every epoch.
     pub fn for_each_epoch(&self, f: &mut dyn FnMut(Epoch)) {
         self.member.epoch().into_iter().for_each(&mut *f);
-        self.commit.in_flight().into_iter().for_each(|(_, epoch)| f(epoch));
+        self.commit.in_flight().into_iter().filter_map(|(_, epoch)| epoch).for_each(f);
     }
 
     /// Shows every epoch, for renaming.

@@ -401,7 +401,7 @@ fn a_commit_that_waits_takes_in_what_is_released_meanwhile() {
         commit.commit_released(Some(&[partition].into()), None);
     }
     assert!(commit.is_outstanding(&[P0].into()) && commit.is_outstanding(&[P1].into()));
-    let sent = commit.send(NEVER, Epoch(1), None);
+    let sent = commit.send(NEVER, Some(Epoch(1)), None);
     assert_eq!(sent.keys().copied().collect::<Vec<_>>(), [P0, P1], "both before a revocation");
 }
 

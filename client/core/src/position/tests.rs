@@ -10,7 +10,7 @@ use evenkeel_spec::words::{
 const P: TopicIdPartition = TopicIdPartition::new(TopicId::from_u32(1), 0);
 
 fn owned(policy: OffsetReset) -> Positions {
-    let mut positions = Positions::new(policy);
+    let mut positions = Positions::new(policy, true);
     positions.on_owned(&Partitions::from([P]));
     positions
 }

@@ -12,10 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 impl<C: Chunk> Shell<C> {
     pub(super) fn ask(&mut self) {
         self.ask_lookup();
-        self.ask_positions();
         self.ask_calls();
-        self.ask_offsets();
-        self.ask_records();
+        if self.is_read() {
+            self.ask_positions();
+            self.ask_offsets();
+            self.ask_records();
+        }
         // Last, since what cannot be asked for lack of a leader needs it.
         self.ask_metadata();
     }

@@ -1,7 +1,7 @@
 //! What the application asks for, and the answers to its calls.
 
 use super::timers::Alarm;
-use super::{End, Shell};
+use super::{End, Following, Shell};
 use crate::call::{Call, Inquiry, Parts, Question};
 use crate::{Answer, CallFault, CallId, Chunk, Command, Output, PollFault, SeekTo};
 use evenkeel_spec::words::{Committed, Partitions, TopicIdPartition, TopicPartition};
@@ -13,14 +13,29 @@ impl<C: Chunk> Shell<C> {
         if self.end != End::Not && self.is_refused_at_end(&command) {
             return;
         }
+        if let (
+            Command::Subscribe { call, .. }
+            | Command::Commit { call, .. }
+            | Command::Committed { call, .. },
+            false,
+        ) = (&command, self.config.has_group)
+        {
+            return self.done(*call, Err(CallFault::NoGroupId));
+        }
         match command {
+            Command::Subscribe { call, .. }
+                if self.application.following == Following::Assignment =>
+            {
+                self.done(call, Err(CallFault::Exclusive));
+            }
             Command::Subscribe { call, topics, listener } => {
-                self.application.subscribed = true;
+                self.application.following = Following::Subscription;
                 self.metadata.on_subscribed(topics.clone());
                 let topics = Arc::new(topics);
                 self.with_group(|group, out| group.on_subscribe(topics, listener, out));
                 self.done(call, Ok(Answer::Done));
             }
+            Command::Assign { call, taken, partitions } => self.assign(call, taken, partitions),
             Command::Unsubscribe { call, taken } => self.unsubscribe(call, taken),
             Command::Poll { taken } => self.poll(taken),
             Command::PollEnded => self.with_group(crate::group::Group::on_poll_ended),
@@ -31,6 +46,7 @@ impl<C: Chunk> Shell<C> {
                 self.commit(call, taken, offsets, timeout_ms);
             }
             Command::Position { call, partition, timeout_ms } => {
+                self.read_assigned();
                 self.open_call(call, Call::Position(partition), timeout_ms);
             }
             Command::Committed { call, partitions, timeout_ms } => {
@@ -61,7 +77,9 @@ impl<C: Chunk> Shell<C> {
     /// counts; a handle that is dropped during it leaves nobody to run callbacks.
     fn is_refused_at_end(&mut self, command: &Command) -> bool {
         match command {
-            Command::Subscribe { call, .. } | Command::Unsubscribe { call, .. } => {
+            Command::Subscribe { call, .. }
+            | Command::Assign { call, .. }
+            | Command::Unsubscribe { call, .. } => {
                 self.done(*call, Err(CallFault::Closed));
                 true
             }
@@ -90,6 +108,7 @@ impl<C: Chunk> Shell<C> {
     pub(super) fn on_command_after_end(&mut self, command: &Command) {
         match command {
             Command::Subscribe { call, .. }
+            | Command::Assign { call, .. }
             | Command::Unsubscribe { call, .. }
             | Command::Commit { call, .. }
             | Command::Position { call, .. }
@@ -113,7 +132,8 @@ impl<C: Chunk> Shell<C> {
         if self.calls.is_full() {
             return self.done(call, Err(CallFault::QueueFull));
         }
-        self.application.subscribed = false;
+        self.application.following = Following::Nothing;
+        self.forget_assignment();
         self.leave_timeout_ms = self.config.default_api_timeout_ms;
         self.calls.open(call, Call::Unsubscribe);
         let seen = self.on_taken(taken);
@@ -123,7 +143,8 @@ impl<C: Chunk> Shell<C> {
 
     fn poll(&mut self, taken: u64) {
         self.application.told_stuck = false;
-        if !self.application.subscribed {
+        self.read_assigned();
+        if self.application.following == Following::Nothing {
             self.tell(PollFault::NotSubscribed);
         }
         let seen = self.on_taken(taken);
@@ -131,7 +152,7 @@ impl<C: Chunk> Shell<C> {
     }
 
     /// Says whether the application has everything that it was given.
-    fn on_taken(&mut self, taken: u64) -> bool {
+    pub(super) fn on_taken(&mut self, taken: u64) -> bool {
         let application = &mut self.application;
         assert!(taken <= application.delivered, "only what was delivered is taken");
         application.taken = application.taken.max(taken);
@@ -155,11 +176,9 @@ impl<C: Chunk> Shell<C> {
             return;
         }
         let offsets = match offsets {
-            Some(offsets) => match self.offsets_by_id(offsets) {
+            Some(offsets) => match self.offsets_by_id(&offsets) {
                 Ok(offsets) => Some(offsets),
-                Err(partition) => {
-                    return self.end_commit(call, Err(CallFault::NotAssigned(partition)));
-                }
+                Err(partition) => return self.await_topic(call, partition, offsets),
             },
             // What waits in the handle was returned to nobody yet.
             None if !seen => Some(self.application.returned.clone()),
@@ -168,20 +187,31 @@ impl<C: Chunk> Shell<C> {
         self.with_group(|group, out| group.on_commit(id, offsets, out));
     }
 
-    fn offsets_by_id(
+    pub(super) fn offsets_by_id(
         &self,
-        offsets: BTreeMap<TopicPartition, Committed>,
+        offsets: &BTreeMap<TopicPartition, Committed>,
     ) -> Result<BTreeMap<TopicIdPartition, Committed>, TopicPartition> {
-        let by_id = |(partition, committed): (TopicPartition, Committed)| {
-            self.owned_by_name(&partition).map(|id| (id, committed)).ok_or(partition)
+        let by_id = |(partition, committed): (&TopicPartition, &Committed)| {
+            let id = self.owned_by_name(partition);
+            id.map(|id| (id, committed.clone())).ok_or_else(|| partition.clone())
         };
-        offsets.into_iter().map(by_id).collect()
+        offsets.iter().map(by_id).collect()
     }
 
     fn seek(&mut self, call: CallId, partition: &TopicPartition, to: SeekTo) {
-        let Some(id) = self.owned_by_name(partition) else {
-            return self.done(call, Err(CallFault::NotAssigned(partition.clone())));
+        let result = match self.owned_by_name(partition) {
+            Some(id) => {
+                self.move_to(id, to);
+                Ok(Answer::Done)
+            }
+            None if self.wish_seek(partition, to) => Ok(Answer::Done),
+            None => Err(CallFault::NotAssigned(partition.clone())),
         };
+        self.done(call, result);
+    }
+
+    /// Moves the position of an owned partition.
+    pub(super) fn move_to(&mut self, id: TopicIdPartition, to: SeekTo) {
         self.stop_fetching(id);
         self.end_leases(&Partitions::from([id]));
         self.application.skipped.remove(&id);
@@ -193,12 +223,12 @@ impl<C: Chunk> Shell<C> {
         let mut orders = Vec::new();
         self.positions.on_seek(id, to, &mut orders);
         self.on_position_orders(orders);
-        self.done(call, Ok(Answer::Done));
     }
 
     fn lag(&mut self, call: CallId, partition: TopicPartition) {
         let answer = match self.owned_by_name(&partition) {
             Some(id) => Ok(Answer::Lag(self.fetcher.lag(id))),
+            None if self.is_awaited(&partition) => Ok(Answer::Lag(None)),
             None => Err(CallFault::NotAssigned(partition)),
         };
         self.done(call, answer);
@@ -209,11 +239,15 @@ impl<C: Chunk> Shell<C> {
         for partition in partitions {
             match self.owned_by_name(partition) {
                 Some(id) => ids.push(id),
+                None if self.is_awaited(partition) => {}
                 None => return self.done(call, Err(CallFault::NotAssigned(partition.clone()))),
             }
         }
         for id in ids {
             self.positions.on_paused(id, paused);
+        }
+        for partition in partitions {
+            self.wish_paused(partition, paused);
         }
         self.done(call, Ok(Answer::Done));
     }
@@ -236,7 +270,7 @@ impl<C: Chunk> Shell<C> {
     }
 
     /// An owned partition by name: also one of a topic that was deleted or created anew since.
-    fn owned_by_name(&self, partition: &TopicPartition) -> Option<TopicIdPartition> {
+    pub(super) fn owned_by_name(&self, partition: &TopicPartition) -> Option<TopicIdPartition> {
         let newest = self.metadata.id(&partition.topic);
         let newest = newest.map(|topic| TopicIdPartition::new(topic, partition.partition));
         newest.filter(|id| self.owned.contains(id)).or_else(|| {
@@ -306,7 +340,7 @@ impl<C: Chunk> Shell<C> {
         }
     }
 
-    fn done(&mut self, call: CallId, result: Result<Answer, CallFault>) {
+    pub(super) fn done(&mut self, call: CallId, result: Result<Answer, CallFault>) {
         self.outputs.push_back(Output::Done { call, result });
     }
 
@@ -348,7 +382,8 @@ impl<C: Chunk> Shell<C> {
 
     fn position_answer(&self, partition: &TopicPartition) -> Option<Result<Answer, CallFault>> {
         let Some(id) = self.owned_by_name(partition) else {
-            return Some(Err(CallFault::NotAssigned(partition.clone())));
+            let is_stranger = !self.is_awaited(partition);
+            return is_stranger.then(|| Err(CallFault::NotAssigned(partition.clone())));
         };
         if let Some(position) = self.positions.position(id) {
             return Some(Ok(Answer::Position(position.offset)));

@@ -306,7 +306,7 @@ impl<C: Chunk> Shell<C> {
     }
 
     /// A partition's id, as the newest answer has it.
-    fn id_of(&self, partition: &TopicPartition) -> Option<TopicIdPartition> {
+    pub(super) fn id_of(&self, partition: &TopicPartition) -> Option<TopicIdPartition> {
         let topic = self.metadata.id(&partition.topic)?;
         Some(TopicIdPartition::new(topic, partition.partition))
     }

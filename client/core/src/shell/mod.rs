@@ -10,6 +10,7 @@
 
 mod answer;
 mod ask;
+mod assign;
 mod command;
 mod deliver;
 mod inquire;
@@ -28,6 +29,7 @@ use crate::{
     Assignment, CallId, Cause, Chunk, CloseReport, Command, Config, ConnectionId, Incarnation,
     Misbehaved, Output, PollFault, RequestId, Time,
 };
+use assign::Manual;
 use evenkeel_spec::words::{
     Committed, NodeId, Owner, Partitions, TopicId, TopicIdPartition, TopicName,
 };
@@ -51,6 +53,8 @@ pub struct Shell<C: Chunk> {
     positions: Positions,
     fetcher: Fetcher<C>,
     calls: Calls,
+    /// What the application assigned itself, instead of a subscription.
+    manual: Option<Manual>,
     application: Application<C>,
     heartbeat_interval_ms: u64,
     leave_timeout_ms: u64,
@@ -71,7 +75,7 @@ pub struct Shell<C: Chunk> {
 /// What the application was given.
 #[derive(Debug)]
 struct Application<C: Chunk> {
-    subscribed: bool,
+    following: Following,
     /// The number of the last delivery.
     delivered: u64,
     /// The number of the last one that the application is known to have.
@@ -89,6 +93,17 @@ struct Application<C: Chunk> {
     told_stuck: bool,
     shown_owner: Option<Owner>,
     assignment_changed: bool,
+}
+
+/// What decides which partitions are the application's.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Following {
+    /// Nothing: there are none.
+    Nothing,
+    /// The group.
+    Subscription,
+    /// The application itself.
+    Assignment,
 }
 
 /// How far the end is.
@@ -149,9 +164,10 @@ impl<C: Chunk> Shell<C> {
             group,
             group_orders: VecDeque::new(),
             metadata: Metadata::default(),
-            positions: Positions::new(config.auto_offset_reset),
+            positions: Positions::new(config.auto_offset_reset, config.has_group),
             fetcher: Fetcher::new(&config),
             calls: Calls::default(),
+            manual: None,
             application: Application::default(),
             heartbeat_interval_ms: HEARTBEAT_INTERVAL_MS,
             leave_timeout_ms: config.default_api_timeout_ms,
@@ -322,6 +338,8 @@ impl<C: Chunk> Shell<C> {
             if self.end == End::Closed {
                 return;
             }
+            self.follow_assignment();
+            self.drain_group();
             self.answer_calls();
             self.ask();
             self.deliver();
@@ -450,7 +468,8 @@ impl<C: Chunk> Shell<C> {
             return;
         }
         application.shown_owner = owner;
-        let partitions = self.owned.iter().map(|id| self.metadata.by_name(*id)).collect();
+        let owned = || self.owned.iter().map(|id| self.metadata.by_name(*id)).collect();
+        let partitions = self.manual.as_ref().map_or_else(owned, Manual::partitions);
         let assignment = Assignment { partitions, owner };
         self.outputs.push_back(Output::Assignment(Arc::new(assignment)));
     }
@@ -462,7 +481,7 @@ const FAULTS_MAX: usize = 64;
 impl<C: Chunk> Default for Application<C> {
     fn default() -> Self {
         Self {
-            subscribed: false,
+            following: Following::Nothing,
             delivered: 0,
             taken: 0,
             returned: BTreeMap::new(),

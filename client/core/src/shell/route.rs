@@ -111,6 +111,7 @@ impl<C: Chunk> Shell<C> {
         self.owned.extend(partitions);
         self.metadata.on_owned(&self.owned);
         self.positions.on_owned(partitions);
+        self.apply_wishes(partitions);
         self.application.assignment_changed = true;
     }
 

@@ -1,0 +1,82 @@
+//! Which partitions the application assigns itself, and which topics it may name.
+//!
+//! Decides what a name must look like; who may subscribe or assign is the core's to decide.
+
+use super::Consumer;
+use crate::error::SubscribeError;
+use crate::link::Unanswered;
+use evenkeel_core::{CallFault, Command};
+use evenkeel_spec::words::{TopicName, TopicPartition};
+use std::collections::BTreeSet;
+
+impl Consumer {
+    /// Assigns exactly these partitions, without joining a group (KafkaConsumer, "Manual Partition
+    /// Assignment"); none unsubscribes. They need not exist yet. [`Self::assignment`] shows them at
+    /// once. Positions begin at the committed offset if there is a `group.id`, else by
+    /// `auto.offset.reset`, and are looked up from the next poll on: whoever seeks before it needs
+    /// neither. Of a partition that was assigned before and is again, nothing changes.
+    ///
+    /// Commits are made without a member, which the coordinator accepts while the group has none;
+    /// with auto-commit, what was returned so far is released now, and that of partitions which are
+    /// assigned no longer is committed.
+    ///
+    /// Cancel-safe: once polled it takes effect.
+    ///
+    /// # Errors
+    /// See [`SubscribeError`]; then nothing is changed.
+    pub async fn assign(
+        &mut self,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+    ) -> Result<(), SubscribeError> {
+        let partitions: BTreeSet<_> = partitions.into_iter().collect();
+        topic_names(partitions.iter().map(|partition| partition.topic.as_str()))?;
+        if partitions.is_empty() {
+            return self.unsubscribe().await;
+        }
+        self.commit_partial();
+        let taken = self.link.taken();
+        let answer = self.link.ask(|call| Command::Assign { call, taken, partitions }).await;
+        self.attend_what_came();
+        answer?;
+        Ok(())
+    }
+}
+
+impl From<Unanswered> for SubscribeError {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::Died(died) => Self::Background(died),
+            Unanswered::Fault(CallFault::Closed) => Self::Closed,
+            Unanswered::Fault(CallFault::QueueFull) => Self::QueueFull,
+            Unanswered::Fault(CallFault::Exclusive) => Self::Exclusive,
+            Unanswered::Fault(CallFault::NoGroupId) => Self::NoGroupId,
+            Unanswered::Fault(
+                CallFault::TimedOut { .. }
+                | CallFault::NotAssigned(_)
+                | CallFault::NoOffset(_)
+                | CallFault::Commit(_)
+                | CallFault::Refused(_),
+            ) => Self::LeaveUnconfirmed,
+        }
+    }
+}
+
+/// Checks the names as Kafka does (`Topic.validate`, 4.3.1).
+pub(super) fn topic_names<T: Into<String>>(
+    topics: impl IntoIterator<Item = T>,
+) -> Result<BTreeSet<TopicName>, SubscribeError> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let checked = |topic: T| {
+        let topic = topic.into();
+        let named = (1..=TOPIC_NAME_MAX).contains(&topic.len()) && topic != "." && topic != "..";
+        if named && topic.chars().all(legal) {
+            Ok(TopicName::from(topic))
+        } else {
+            Err(SubscribeError::InvalidTopic { topic })
+        }
+    };
+    topics.into_iter().map(checked).collect()
+}
+
+/// `Topic.MAX_NAME_LENGTH`.
+const TOPIC_NAME_MAX: usize = 249;
