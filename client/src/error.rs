@@ -1,6 +1,10 @@
 //! What can go wrong, one error an entry point. Every variant says what happened, whether records
 //! may come again, and what to do.
 
+mod table;
+
+pub use table::{ErrorRow, error_rows};
+
 use crate::background::said;
 use crate::listener::ListenerMethod;
 use crate::record::RecordError;
@@ -186,12 +190,6 @@ pub enum PositionError {
         /// The partition.
         partition: TopicPartition,
     },
-    /// A broker refused: mend the cause that the code names.
-    #[error("refused: {code}{}", advice(*.code))]
-    Refused {
-        /// What it said.
-        code: ErrorCode,
-    },
     /// No answer within `default.api.timeout.ms`, for all retries: call again.
     #[error("no answer in time{}", last_error(.last))]
     TimedOut {
@@ -346,8 +344,8 @@ fn advice(code: ErrorCode) -> &'static str {
         }
         ErrorCode::GroupMaxSizeReached => "; raise group.consumer.max.size or stop a member",
         ErrorCode::UnknownMemberId | ErrorCode::FencedMemberEpoch | ErrorCode::StaleMemberEpoch => {
-            "; the group went on without this member, which joins again when it polls; a manual \
-             assignment can commit only while the group has no members"
+            "; the group went on without this member: poll, and it joins again (a manual \
+             assignment: commit while the group has no members)"
         }
         ErrorCode::GroupIdNotFound | ErrorCode::InconsistentGroupProtocol => {
             "; the group id may be in use by members of the classic protocol"

@@ -66,8 +66,8 @@ pub use consumer::lookup::{OffsetAndTimestamp, PartitionInfo, TopicInfo};
 pub use consumer::{CloseReport, Consumer, GroupMetadata};
 pub use context::{Committer, RebalanceContext, Seek};
 pub use error::{
-    BackgroundDied, CommitError, EnforceRebalanceError, LookupError, PollError, PositionError,
-    SubscribeError,
+    BackgroundDied, CommitError, EnforceRebalanceError, ErrorRow, LookupError, PollError,
+    PositionError, SubscribeError, error_rows,
 };
 pub use evenkeel_core::{Address, OffsetReset};
 pub use evenkeel_spec::words::{

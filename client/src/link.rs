@@ -319,13 +319,11 @@ impl From<Unanswered> for PositionError {
             CallFault::TimedOut { last } => Self::TimedOut { last },
             CallFault::NotAssigned(partition) => Self::NotAssigned { partition },
             CallFault::NoOffset(partition) => Self::NoOffset { partition },
-            CallFault::Refused(code) | CallFault::Commit(group::CommitError::Refused(code)) => {
-                Self::Refused { code }
-            }
-            // Only commits and subscriptions are answered so.
-            CallFault::Commit(_) | CallFault::Exclusive | CallFault::NoGroupId => {
-                Self::TimedOut { last: None }
-            }
+            // Only commits, lookups and subscriptions are answered so.
+            CallFault::Refused(_)
+            | CallFault::Commit(_)
+            | CallFault::Exclusive
+            | CallFault::NoGroupId => Self::TimedOut { last: None },
             CallFault::Closed => Self::Closed,
             CallFault::QueueFull => Self::QueueFull,
         }

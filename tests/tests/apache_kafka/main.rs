@@ -3,6 +3,7 @@
 //! What they need is fetched by its own package manager. Where a tool for that is missing, a test
 //! is reported as ignored with the reason; under `CI=true` it fails.
 
+mod assign;
 mod broker;
 mod cluster;
 mod differential;
@@ -74,6 +75,10 @@ const TESTS: &[(&str, Test)] = &[
         refusals::without_consumer_protocol,
     ),
     ("a_group_that_apache_kafka_forbids_is_told_with_what_to_do", refusals::forbidden_groups),
+    (
+        "an_assignment_on_apache_kafka_needs_no_coordinator_and_commits_without_a_member",
+        assign::on_kafka,
+    ),
     ("kafkas_consumer_reads_what_kafkas_producer_wrote", group::kafka_alone),
     ("evenkeel_reads_what_kafkas_producer_wrote", evenkeel_member::alone),
     ("evenkeel_java_librdkafka_2_16_0_and_franz_go_1_22_2_on_kafka", evenkeel_member::on_kafka),

@@ -148,7 +148,7 @@ async fn a_group_that_has_members_refuses_the_commits_of_others() {
     let code = ErrorCode::UnknownMemberId;
     let refused = consumer.commit().await;
     assert_eq!(refused, Err(CommitError::Refused { code }));
-    assert!(refused.expect_err("refused").to_string().contains("has no members"));
+    assert!(refused.expect_err("refused").to_string().contains("while the group has no members"));
     // What is committed by interval is refused as well, which nobody else would tell.
     consumer.poll(SECOND).await.expect("nothing to tell yet");
     let told = consumer.poll(10 * SECOND).await.expect_err("told");

@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 
 /// What stands at the address of `bootstrap.servers`.
 #[derive(Clone, Copy, Debug)]
-enum Peer {
+pub(crate) enum Peer {
     /// Nobody listens.
     Nobody,
     /// Whoever connects is sent away at once.
@@ -32,9 +32,15 @@ enum Peer {
 
 /// Connects to a peer, and counts.
 #[derive(Clone, Debug)]
-struct Counting {
+pub(crate) struct Counting {
     peer: Peer,
     connects: Arc<AtomicU64>,
+}
+
+impl Counting {
+    pub(crate) fn of(peer: Peer) -> Self {
+        Self { peer, connects: Arc::default() }
+    }
 }
 
 impl Connector for Counting {
@@ -130,7 +136,7 @@ async fn ten_minutes(mut consumer: Consumer, connects: impl Fn() -> u64) -> TenM
 }
 
 async fn ten_minutes_at(peer: Peer) -> TenMinutes {
-    let connector = Counting { peer, connects: Arc::default() };
+    let connector = Counting::of(peer);
     let count = Arc::clone(&connector.connects);
     let consumer = Consumer::builder()
         .bootstrap_servers("peer:9092")

@@ -3,6 +3,7 @@
 
 mod assign;
 mod death;
+mod errors;
 mod faults;
 mod group;
 mod liveness;

@@ -10,7 +10,7 @@ use evenkeel_spec::words::{ErrorCode, Partitions, Step, Timer};
 impl Group {
     /// The application assigned itself exactly these partitions; `seen`: it took everything that it
     /// was given, and is done with it. Not beside a subscription, nor while one is being ended.
-    pub fn on_assigned(&mut self, partitions: Partitions, seen: bool, out: &mut Vec<Output>) {
+    pub fn on_assigned(&mut self, partitions: &Partitions, seen: bool, out: &mut Vec<Output>) {
         assert!(self.is_unsubscribed(), "nothing is assigned beside a subscription");
         if seen {
             self.commit.release();
@@ -20,7 +20,7 @@ impl Group {
             out.push(Output::Arm(Timer::AutoCommit, Step::FIRST));
         }
         let before = before.unwrap_or_default();
-        let (gone, added) = (&before - &partitions, &partitions - &before);
+        let (gone, added) = (&before - partitions, partitions - &before);
         if !gone.is_empty() {
             self.commit.on_unassigned(&gone, self.config.auto_commit);
             out.push(Output::Release(gone));

@@ -86,7 +86,7 @@ impl<C: Chunk> Shell<C> {
         }
         if seen.is_some() || !self.group.is_manual() || ids != *self.group.owned() {
             let seen = seen.unwrap_or(false);
-            self.with_group(|group, out| group.on_assigned(ids, seen, out));
+            self.with_group(|group, out| group.on_assigned(&ids, seen, out));
         }
     }
 

@@ -43,7 +43,9 @@ impl Api for Metadata {
 
     fn refuse(request: &MetadataRequest, version: i16, error: ErrorCode) -> MetadataResponse {
         let topics = request.topics.iter().flatten().map(|topic| refused(topic, error)).collect();
-        let code = if version >= 13 { error.number() } else { 0 };
+        // Kafka has one for the whole answer only for this (KIP-1102).
+        let is_whole = version >= 13 && error == ErrorCode::RebootstrapRequired;
+        let code = if is_whole { error.number() } else { 0 };
         MetadataResponse::default().with_topics(topics).with_error_code(code)
     }
 

@@ -1,0 +1,413 @@
+//! The table "call x error" of spec: each of its rows is provoked.
+
+use crate::faults::{Counting, Peer};
+use crate::support::{InMemory, Read, SECOND, append_numbered, read};
+use evenkeel::{
+    Address, Commit, CommitError, Committed, ConfigError, Connecting, Connector, Consumer,
+    ConsumerBuilder, ErrorCode, ErrorRow, ListenerError, LookupError, PollError, PositionError,
+    RebalanceContext, RebalanceListener, Stream, SubscribeError, TopicPartition, error_rows,
+};
+use evenkeel_broker::{Before, Cluster, Request};
+use evenkeel_spec::words::NodeId;
+use std::collections::BTreeSet;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+const FETCH: i16 = 1;
+const LIST_OFFSETS: i16 = 2;
+const METADATA: i16 = 3;
+const OFFSET_COMMIT: i16 = 8;
+const HEARTBEAT: i16 = 68;
+
+/// The rows that were provoked.
+#[derive(Default)]
+struct Provoked(BTreeSet<(&'static str, &'static str)>);
+
+impl Provoked {
+    fn add(&mut self, row: &'static ErrorRow) {
+        self.0.insert((row.error, row.variant));
+    }
+}
+
+fn at(index: u32) -> TopicPartition {
+    TopicPartition::new("t", index)
+}
+
+fn cluster() -> Cluster {
+    let cluster = Cluster::builder().topic("t", 2).build().expect("a cluster");
+    append_numbered(&cluster, "t", 2, 10);
+    cluster
+}
+
+fn plain(cluster: &Cluster) -> ConsumerBuilder {
+    Consumer::builder()
+        .bootstrap_servers(cluster.bootstrap_servers())
+        .property("auto.offset.reset", "earliest")
+        .default_api_timeout(5 * SECOND)
+        .connector(InMemory::of(cluster))
+        .spawn_on(Handle::current())
+        .seed(1)
+}
+
+fn grouped(cluster: &Cluster) -> ConsumerBuilder {
+    plain(cluster).group_id("g")
+}
+
+/// A member with everything read.
+async fn joined(cluster: &Cluster) -> Consumer {
+    let builder = grouped(cluster).enable_auto_commit(false);
+    let mut consumer = builder.build().expect("valid");
+    consumer.subscribe(["t"]).await.expect("subscribed");
+    read(&mut consumer, &mut Read::default(), 20).await;
+    consumer
+}
+
+/// What an API is answered from now on.
+fn refuse(cluster: &Cluster, api_key: i16, before: Before) {
+    cluster.intercept(
+        move |request: &Request| {
+            if request.api_key == api_key { before.clone() } else { Before::Process }
+        },
+    );
+}
+
+/// The first error of a poll.
+async fn poll_error(consumer: &mut Consumer) -> PollError {
+    for _ in 0..100 {
+        if let Err(error) = consumer.poll(SECOND).await {
+            return error;
+        }
+    }
+    panic!("no poll fails");
+}
+
+/// As many calls as may be open.
+fn many(consumer: &Consumer) -> Vec<Commit> {
+    (0..1_024).map(|_| consumer.commit_async()).collect()
+}
+
+/// Fails when partitions come or go.
+struct Failing(&'static str);
+
+impl RebalanceListener for Failing {
+    async fn on_partitions_assigned(
+        &mut self,
+        _: &mut RebalanceContext,
+        _: &[TopicPartition],
+    ) -> Result<(), ListenerError> {
+        if self.0 == "assigned" { Err(ListenerError::new("as planned")) } else { Ok(()) }
+    }
+
+    async fn on_partitions_revoked(
+        &mut self,
+        _: &mut RebalanceContext,
+        _: &[TopicPartition],
+    ) -> Result<(), ListenerError> {
+        if self.0 == "revoked" { Err(ListenerError::new("as planned")) } else { Ok(()) }
+    }
+}
+
+/// Changes a byte of whatever record says `MARK`.
+#[derive(Debug)]
+struct Damaging(InMemory);
+
+struct Damaged(Box<dyn Stream>);
+
+const MARK: &[u8] = b"damage this";
+
+impl Connector for Damaging {
+    fn connect(&self, address: &Address) -> Connecting {
+        let connected = self.0.connect(address);
+        Box::pin(async move { Ok(Box::new(Damaged(connected.await?)) as Box<dyn Stream>) })
+    }
+}
+
+impl AsyncRead for Damaged {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut *self.0).poll_read(context, buffer);
+        let new = &mut buffer.filled_mut()[before..];
+        if let Some(found) = new.windows(MARK.len()).position(|window| window == MARK) {
+            new[found] ^= 1;
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Damaged {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0).poll_shutdown(context)
+    }
+}
+
+fn configurations(provoked: &mut Provoked) {
+    let base = || Consumer::builder().bootstrap_servers("b:1");
+    for (builder, variant) in [
+        (base().property("no.such.key", "1"), "Unknown"),
+        (base().property("session.timeout.ms", "1"), "Refused"),
+        (base().bootstrap_servers("b"), "IllFormed"),
+        (base().max_poll_records(0), "OutOfBounds"),
+        (base().property("group.protocol", "classic"), "Unsupported"),
+        (Consumer::builder(), "Missing"),
+        (base().enable_auto_commit(true), "Conflict"),
+    ] {
+        let error: ConfigError = builder.build().expect_err(variant);
+        assert_eq!(error.row().variant, variant, "{error}");
+        provoked.add(error.row());
+    }
+}
+
+async fn subscriptions(provoked: &mut Provoked) {
+    let cluster = cluster();
+    let mut add = |error: SubscribeError, variant| {
+        assert_eq!(error.row().variant, variant, "{error}");
+        provoked.add(error.row());
+    };
+    let mut consumer = plain(&cluster).build().expect("valid");
+    add(consumer.subscribe(["a topic"]).await.expect_err("illegal"), "InvalidTopic");
+    add(consumer.subscribe(["t"]).await.expect_err("no group"), "NoGroupId");
+    let mut consumer = grouped(&cluster).build().expect("valid");
+    consumer.subscribe_with(["t"], Failing("revoked")).await.expect("subscribed");
+    read(&mut consumer, &mut Read::default(), 20).await;
+    add(consumer.assign([at(0)]).await.expect_err("subscribed"), "Exclusive");
+    add(consumer.unsubscribe().await.expect_err("it fails"), "Listener");
+    let commits = many(&consumer);
+    add(consumer.subscribe(["t"]).await.expect_err("too many"), "QueueFull");
+    drop(commits);
+    let mut consumer = joined(&cluster).await;
+    refuse(&cluster, HEARTBEAT, Before::Delay(60 * SECOND));
+    add(consumer.unsubscribe().await.expect_err("no answer"), "LeaveUnconfirmed");
+    consumer.abort_background();
+    add(consumer.subscribe(["t"]).await.expect_err("dead"), "Background");
+}
+
+async fn polls(provoked: &mut Provoked) {
+    let mut add = |error: PollError, variant| {
+        assert_eq!(error.row().variant, variant, "{error}");
+        provoked.add(error.row());
+    };
+    for (api_key, code, variant) in [
+        (HEARTBEAT, ErrorCode::GroupAuthorizationFailed, "Fatal"),
+        (HEARTBEAT, ErrorCode::TopicAuthorizationFailed, "Refused"),
+        (METADATA, ErrorCode::TopicAuthorizationFailed, "Topic"),
+        (FETCH, ErrorCode::TopicAuthorizationFailed, "Partition"),
+    ] {
+        let cluster = cluster();
+        refuse(&cluster, api_key, Before::Forge(code));
+        let mut consumer = grouped(&cluster).build().expect("valid");
+        consumer.subscribe(["t"]).await.expect("subscribed");
+        add(poll_error(&mut consumer).await, variant);
+    }
+    let cluster = cluster();
+    let mut consumer = grouped(&cluster).build().expect("valid");
+    add(poll_error(&mut consumer).await, "NotSubscribed");
+    consumer.subscribe_with(["t"], Failing("assigned")).await.expect("subscribed");
+    add(poll_error(&mut consumer).await, "Listener");
+    let builder = plain(&cluster).property("auto.offset.reset", "none");
+    let mut consumer = builder.build().expect("valid");
+    consumer.assign([at(0)]).await.expect("assigned");
+    add(poll_error(&mut consumer).await, "NoOffset");
+    consumer.seek(&at(0), 99).await.expect("assigned");
+    add(poll_error(&mut consumer).await, "OffsetOutOfRange");
+    cluster.append("t", 0, None, Some(MARK)).expect("it exists");
+    let builder = plain(&cluster).connector(Damaging(InMemory::of(&cluster)));
+    let mut consumer = builder.build().expect("valid");
+    consumer.assign([at(0)]).await.expect("assigned");
+    add(poll_error(&mut consumer).await, "Record");
+    consumer.abort_background();
+    add(poll_error(&mut consumer).await, "Background");
+    let without = Counting::of(Peer::WithoutConsumerGroups);
+    let mut consumer = grouped(&cluster).connector(without).build().expect("valid");
+    consumer.subscribe(["t"]).await.expect("subscribed");
+    add(poll_error(&mut consumer).await, "Unsupported");
+    cluster.kill_node(NodeId(1)).await;
+    let mut consumer = grouped(&cluster).build().expect("valid");
+    consumer.subscribe(["t"]).await.expect("subscribed");
+    add(poll_error(&mut consumer).await, "NoBroker");
+}
+
+async fn commits(provoked: &mut Provoked) {
+    let mut add = |error: CommitError, variant| {
+        assert_eq!(error.row().variant, variant, "{error}");
+        provoked.add(error.row());
+    };
+    let cluster = cluster();
+    let consumer = plain(&cluster).build().expect("valid");
+    add(consumer.commit().await.expect_err("no group"), "NoGroupId");
+    let consumer = grouped(&cluster).build().expect("valid");
+    add(consumer.commit().await.expect_err("not joined"), "NotAMember");
+    let consumer = joined(&cluster).await;
+    let stranger = [(TopicPartition::new("u", 0), Committed::at(evenkeel::Offset(1)))];
+    add(consumer.commit_offsets(stranger).await.expect_err("not its own"), "NotAssigned");
+    refuse(&cluster, OFFSET_COMMIT, Before::Forge(ErrorCode::GroupAuthorizationFailed));
+    add(consumer.commit().await.expect_err("refused"), "Refused");
+    refuse(&cluster, OFFSET_COMMIT, Before::Delay(60 * SECOND));
+    add(consumer.commit().await.expect_err("no answer"), "TimedOut");
+    let mut commits = many(&consumer);
+    commits.push(consumer.commit_async());
+    add(commits.pop().expect("one").await.expect_err("too many"), "QueueFull");
+    drop(commits);
+    let committer = consumer.committer();
+    consumer.close(SECOND).await;
+    add(committer.commit().await.expect_err("closed"), "Closed");
+    add(ended_by_a_fence().await, "OwnershipEnded");
+    add(given_up_for_a_revocation().await, "Expired");
+    let consumer = grouped(&cluster).build().expect("valid");
+    consumer.abort_background();
+    add(consumer.commit().await.expect_err("dead"), "Background");
+}
+
+async fn ended_by_a_fence() -> CommitError {
+    let cluster = cluster();
+    let mut consumer = joined(&cluster).await;
+    cluster.intercept(|request: &Request| match request.api_key {
+        OFFSET_COMMIT => Before::Delay(60 * SECOND),
+        HEARTBEAT => Before::Forge(ErrorCode::FencedMemberEpoch),
+        _ => Before::Process,
+    });
+    let commit = consumer.committer();
+    let (failed, _) =
+        tokio::join!(commit.commit(), timeout(20 * SECOND, poll_error(&mut consumer)));
+    failed.expect_err("fenced")
+}
+
+async fn given_up_for_a_revocation() -> CommitError {
+    let cluster = cluster();
+    let builder = |seed| {
+        let builder = grouped(&cluster).seed(seed).enable_auto_commit(false);
+        builder.max_poll_interval(10 * SECOND).default_api_timeout(120 * SECOND)
+    };
+    let mut consumer = builder(1).build().expect("valid");
+    consumer.subscribe(["t"]).await.expect("subscribed");
+    read(&mut consumer, &mut Read::default(), 20).await;
+    refuse(&cluster, OFFSET_COMMIT, Before::Delay(100 * SECOND));
+    let commit = consumer.committer();
+    let mut second = builder(2).build().expect("valid");
+    second.subscribe(["t"]).await.expect("subscribed");
+    let polling = async {
+        loop {
+            let polled = tokio::join!(consumer.poll(SECOND), second.poll(SECOND));
+            polled.0.expect("poll goes well");
+            polled.1.expect("poll goes well");
+        }
+    };
+    tokio::select! {
+        biased;
+        failed = commit.commit() => failed.expect_err("given up"),
+        () = polling => unreachable!("it polls for ever"),
+    }
+}
+
+async fn positions(provoked: &mut Provoked) {
+    let mut add = |error: PositionError, variant| {
+        assert_eq!(error.row().variant, variant, "{error}");
+        provoked.add(error.row());
+    };
+    let cluster = cluster();
+    let builder = plain(&cluster).property("auto.offset.reset", "none");
+    let mut consumer = builder.build().expect("valid");
+    add(consumer.position(&at(0)).await.expect_err("not assigned"), "NotAssigned");
+    let later = TopicPartition::new("later", 0);
+    consumer.assign([at(0), later.clone()]).await.expect("assigned");
+    add(consumer.position(&at(0)).await.expect_err("none"), "NoOffset");
+    add(consumer.position(&later).await.expect_err("no such topic"), "TimedOut");
+    let commits = many(&consumer);
+    add(consumer.pause([at(0)]).await.expect_err("too many"), "QueueFull");
+    drop(commits);
+    consumer.abort_background();
+    add(consumer.seek(&at(0), 1).await.expect_err("dead"), "Background");
+}
+
+async fn lookups(provoked: &mut Provoked) {
+    let mut add = |error: LookupError, variant| {
+        assert_eq!(error.row().variant, variant, "{error}");
+        provoked.add(error.row());
+    };
+    let cluster = cluster();
+    let consumer = plain(&cluster).build().expect("valid");
+    add(consumer.committed([at(0)]).await.expect_err("no group"), "NoGroupId");
+    let later = [TopicPartition::new("later", 0)];
+    add(consumer.end_offsets(later).await.expect_err("no such topic"), "TimedOut");
+    refuse(&cluster, LIST_OFFSETS, Before::Forge(ErrorCode::TopicAuthorizationFailed));
+    add(consumer.end_offsets([at(0)]).await.expect_err("refused"), "Refused");
+    let commits = many(&consumer);
+    add(consumer.list_topics().await.expect_err("too many"), "QueueFull");
+    drop(commits);
+    add(
+        consumer_of_a_dead_background(&cluster).list_topics().await.expect_err("dead"),
+        "Background",
+    );
+    provoked.add(consumer.enforce_rebalance().expect_err("never").row());
+}
+
+fn consumer_of_a_dead_background(cluster: &Cluster) -> Consumer {
+    let consumer = plain(cluster).build().expect("valid");
+    consumer.abort_background();
+    consumer
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_error_of_each_call_can_be_provoked() {
+    let mut provoked = Provoked::default();
+    configurations(&mut provoked);
+    subscriptions(&mut provoked).await;
+    polls(&mut provoked).await;
+    commits(&mut provoked).await;
+    positions(&mut provoked).await;
+    lookups(&mut provoked).await;
+    let rows = error_rows();
+    let expected: BTreeSet<_> = rows
+        .iter()
+        .filter(|row| row.unprovoked.is_none())
+        .map(|row| (row.error, row.variant))
+        .collect();
+    assert_eq!(provoked.0, expected);
+    let unprovoked = rows.len() - expected.len();
+    assert_eq!(unprovoked, 5, "what is not provoked says why, and there is no more of it");
+}
+
+#[test]
+fn what_each_call_can_fail_with_is_the_table_in_spec() {
+    let mut table = Vec::new();
+    let mut error = "";
+    for row in error_rows() {
+        if row.error != error {
+            error = row.error;
+            table.push(format!("\n{error}"));
+        }
+        let again = if row.is_retriable { "again" } else { "-" };
+        let differs =
+            if row.differs.is_empty() { String::new() } else { format!("; {}", row.differs) };
+        table.push(format!("  {:<17} {again:<6} {}", row.variant, row.remedy));
+        table.push(format!("  {:<17} {:<6} by {}", "", "", row.calls));
+        table.push(format!("  {:<17} {:<6} Java: {}{differs}", "", "", row.java));
+        if let Some(reason) = row.unprovoked {
+            table.push(format!("  {:<17} {:<6} not provoked: {reason}", "", ""));
+        }
+    }
+    insta::with_settings!({
+        snapshot_path => "../../../spec/snapshot",
+        prepend_module_to_snapshot => false,
+        omit_expression => true,
+    }, { insta::assert_snapshot!("call-errors", table.join("\n")) });
+}
