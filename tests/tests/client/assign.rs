@@ -83,6 +83,7 @@ async fn where_every_position_is_sought_and_nothing_committed_nobody_looks_for_a
     assert_eq!(of_group(&cluster), [0; 4]);
 }
 
+/// O11: no commit carries a member.
 #[tokio::test(start_paused = true)]
 async fn with_a_group_it_begins_at_what_is_committed_and_commits_without_a_member() {
     let cluster = two_partitions();

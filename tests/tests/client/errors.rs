@@ -12,10 +12,10 @@ use evenkeel_spec::words::NodeId;
 use std::collections::BTreeSet;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Handle;
-use tokio::time::timeout;
 
 const FETCH: i16 = 1;
 const LIST_OFFSETS: i16 = 2;
@@ -53,8 +53,10 @@ fn plain(cluster: &Cluster) -> ConsumerBuilder {
         .seed(1)
 }
 
+/// A member of a group of its own.
 fn grouped(cluster: &Cluster) -> ConsumerBuilder {
-    plain(cluster).group_id("g")
+    static GROUPS: AtomicU64 = AtomicU64::new(0);
+    plain(cluster).group_id(format!("g{}", GROUPS.fetch_add(1, Ordering::Relaxed)))
 }
 
 /// A member with everything read.
@@ -270,31 +272,27 @@ async fn commits(provoked: &mut Provoked) {
     let committer = consumer.committer();
     consumer.close(SECOND).await;
     add(committer.commit().await.expect_err("closed"), "Closed");
-    add(ended_by_a_fence().await, "OwnershipEnded");
+    add(ended_by_the_poll_interval().await, "OwnershipEnded");
     add(given_up_for_a_revocation().await, "Expired");
     let consumer = grouped(&cluster).build().expect("valid");
     consumer.abort_background();
     add(consumer.commit().await.expect_err("dead"), "Background");
 }
 
-async fn ended_by_a_fence() -> CommitError {
+async fn ended_by_the_poll_interval() -> CommitError {
     let cluster = cluster();
-    let mut consumer = joined(&cluster).await;
-    cluster.intercept(|request: &Request| match request.api_key {
-        OFFSET_COMMIT => Before::Delay(60 * SECOND),
-        HEARTBEAT => Before::Forge(ErrorCode::FencedMemberEpoch),
-        _ => Before::Process,
-    });
-    let commit = consumer.committer();
-    let (failed, _) =
-        tokio::join!(commit.commit(), timeout(20 * SECOND, poll_error(&mut consumer)));
-    failed.expect_err("fenced")
+    let builder = grouped(&cluster).enable_auto_commit(false).max_poll_interval(2 * SECOND);
+    let mut consumer = builder.build().expect("valid");
+    consumer.subscribe(["t"]).await.expect("subscribed");
+    read(&mut consumer, &mut Read::default(), 20).await;
+    refuse(&cluster, OFFSET_COMMIT, Before::Delay(60 * SECOND));
+    consumer.commit().await.expect_err("nobody polls meanwhile")
 }
 
 async fn given_up_for_a_revocation() -> CommitError {
     let cluster = cluster();
     let builder = |seed| {
-        let builder = grouped(&cluster).seed(seed).enable_auto_commit(false);
+        let builder = grouped(&cluster).group_id("two").seed(seed).enable_auto_commit(false);
         builder.max_poll_interval(10 * SECOND).default_api_timeout(120 * SECOND)
     };
     let mut consumer = builder(1).build().expect("valid");
@@ -334,6 +332,7 @@ async fn positions(provoked: &mut Provoked) {
     let commits = many(&consumer);
     add(consumer.pause([at(0)]).await.expect_err("too many"), "QueueFull");
     drop(commits);
+    tokio::time::sleep(SECOND).await;
     consumer.abort_background();
     add(consumer.seek(&at(0), 1).await.expect_err("dead"), "Background");
 }
