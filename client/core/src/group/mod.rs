@@ -229,6 +229,12 @@ impl Group {
         self.advance(out);
     }
 
+    /// Nobody outside needs the coordinator any more: a lookup that only they needed is not repeated
+    /// (L1).
+    pub fn on_coordinator_unwanted(&mut self) {
+        self.coordinator_wanted = false;
+    }
+
     /// Something outside was told by the coordinator that it is none (L3).
     pub fn on_not_coordinator(&mut self, out: &mut Vec<Output>) {
         self.lookup.invalidate();

@@ -12,11 +12,14 @@ use std::collections::{BTreeMap, BTreeSet};
 impl<C: Chunk> Shell<C> {
     pub(super) fn ask(&mut self) {
         self.ask_lookup();
-        self.ask_calls();
+        let mut needs_coordinator = self.ask_calls();
         if self.is_read() {
-            self.ask_positions();
+            needs_coordinator |= self.ask_positions();
             self.ask_offsets();
             self.ask_records();
+        }
+        if !needs_coordinator {
+            self.group.on_coordinator_unwanted();
         }
         // Last, since what cannot be asked for lack of a leader needs it.
         self.ask_metadata();
@@ -54,17 +57,19 @@ impl<C: Chunk> Shell<C> {
         Some(picked)
     }
 
-    /// The committed offsets of all partitions that need one, in one request at a time.
-    fn ask_positions(&mut self) {
+    /// The committed offsets of all partitions that need one, in one request at a time. Says whether
+    /// a coordinator must be found first.
+    fn ask_positions(&mut self) -> bool {
         if self.positions_asked {
-            return;
+            return false;
         }
         let wanted = self.positions.committed_wanted();
         if wanted.is_empty() {
-            return;
+            return false;
         }
         let Some(coordinator) = self.group.coordinator() else {
-            return self.want_coordinator();
+            self.want_coordinator();
+            return true;
         };
         for id in wanted.keys() {
             self.positions.on_asked(*id);
@@ -73,6 +78,7 @@ impl<C: Chunk> Shell<C> {
         let request = self.offset_fetch(wanted.keys().copied());
         let purpose = Purpose::Positions(wanted);
         self.send_to(Peer::Group(coordinator), coordinator, request, purpose);
+        false
     }
 
     pub(super) fn want_coordinator(&mut self) {

@@ -18,17 +18,19 @@ use std::collections::BTreeMap;
 type AtLeader = BTreeMap<TopicIdPartition, (TopicPartition, ListOffset)>;
 
 impl<C: Chunk> Shell<C> {
-    pub(super) fn ask_calls(&mut self) {
+    /// Says whether a coordinator must be found first.
+    pub(super) fn ask_calls(&mut self) -> bool {
         self.metadata.on_asked(self.calls.topics());
-        self.ask_committed();
         self.ask_leaders();
         self.ask_topics();
+        self.ask_committed()
     }
 
-    fn ask_committed(&mut self) {
+    fn ask_committed(&mut self) -> bool {
         for (call, partitions) in self.askable_committed() {
             let Some(coordinator) = self.group.coordinator() else {
-                return self.want_coordinator();
+                self.want_coordinator();
+                return true;
             };
             if let Some(Inquiry { question: Question::Committed(parts), .. }) =
                 self.calls.inquiry(call)
@@ -39,6 +41,7 @@ impl<C: Chunk> Shell<C> {
             let purpose = Purpose::Committed(call, partitions);
             self.send_to(Peer::Group(coordinator), coordinator, request, purpose);
         }
+        false
     }
 
     /// The `committed` calls that wait for nothing but an answer.

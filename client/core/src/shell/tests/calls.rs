@@ -219,3 +219,18 @@ fn a_commit_that_is_given_up_lets_those_after_it_be_answered() {
     assert_eq!(world.done[&first], Err(CallFault::TimedOut { last: None }));
     assert_eq!(world.done[&second], Ok(Answer::Done));
 }
+
+#[test]
+fn the_coordinator_is_looked_for_only_as_long_as_somebody_needs_it() {
+    let mut world = World::new(config());
+    world.create("t", &[7]);
+    world.lookup_errors.extend([ErrorCode::CoordinatorNotAvailable; 1_000]);
+    let partitions = BTreeSet::from([partition("t", 0)]);
+    let call = world.call(|call| Command::Committed { call, partitions, timeout_ms: 5_000 });
+    world.run(5_000);
+    assert_eq!(world.done[&call], Err(CallFault::TimedOut { last: None }));
+    let lookups = sent(&world, "FindCoordinator");
+    assert!((5..=20).contains(&lookups), "{lookups} in five seconds");
+    world.run(60_000);
+    assert!(sent(&world, "FindCoordinator") <= lookups + 1, "L1: nobody needs it any more");
+}

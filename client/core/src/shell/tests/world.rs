@@ -103,6 +103,7 @@ pub(crate) struct World {
     pub(crate) committed: BTreeMap<TopicIdPartition, Committed>,
     pub(crate) heartbeat_errors: VecDeque<ErrorCode>,
     pub(crate) offset_fetch_errors: VecDeque<ErrorCode>,
+    pub(crate) lookup_errors: VecDeque<ErrorCode>,
     pub(crate) fetch_errors: BTreeMap<TopicIdPartition, VecDeque<ErrorCode>>,
     /// What metadata says of a topic instead of its partitions.
     pub(crate) topic_errors: BTreeMap<TopicName, ErrorCode>,
@@ -168,6 +169,7 @@ impl World {
             committed: BTreeMap::new(),
             heartbeat_errors: VecDeque::new(),
             offset_fetch_errors: VecDeque::new(),
+            lookup_errors: VecDeque::new(),
             fetch_errors: BTreeMap::new(),
             topic_errors: BTreeMap::new(),
             damaged_at: None,
@@ -432,10 +434,7 @@ impl World {
             Request::ApiVersions => Response::ApiVersions(Ok(())),
             Request::Metadata { topics } => Response::Metadata(self.metadata(topics)),
             Request::Topics { topic } => Response::Topics(Ok(self.described(topic))),
-            Request::FindCoordinator => Response::FindCoordinator(Ok(Coordinator {
-                node: self.coordinator,
-                address: address(self.coordinator),
-            })),
+            Request::FindCoordinator => Response::FindCoordinator(self.find_coordinator()),
             Request::Heartbeat(heartbeat) => Response::Heartbeat(self.heartbeat(node, &heartbeat)),
             Request::OffsetCommit { commit, .. } => {
                 let results = commit.offsets.keys().map(|id| (*id, Ok(()))).collect();
@@ -491,6 +490,11 @@ impl World {
         let brokers = NODES.into_iter().filter(|node| !self.down.contains(node));
         let brokers = brokers.map(|node| (node, address(node))).collect();
         Metadata { brokers, topics: topics.collect(), error: None }
+    }
+
+    fn find_coordinator(&mut self) -> Result<Coordinator, ErrorCode> {
+        let found = Coordinator { node: self.coordinator, address: address(self.coordinator) };
+        self.lookup_errors.pop_front().map_or(Ok(found), Err)
     }
 
     fn described(&self, topic: Option<TopicName>) -> BTreeMap<TopicName, TopicDescribed> {
