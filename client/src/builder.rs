@@ -146,7 +146,7 @@ impl ConsumerBuilder {
     }
 
     /// Checks everything and starts the background. Works outside of a runtime. Connects to nobody
-    /// until the first poll.
+    /// until the first call that needs a broker.
     ///
     /// # Errors
     /// See [`ConfigError`].
