@@ -5,6 +5,7 @@ use crate::config::{ConfigError, Properties};
 use crate::consumer::Consumer;
 use crate::net::transport::{Connector, Tcp};
 use crate::recorder::Sink;
+use crate::telemetry::Links;
 use evenkeel_core::OffsetReset;
 use std::io::Write;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub struct ConsumerBuilder {
     runtime: Option<Handle>,
     seed: Option<u64>,
     record: Option<Sink>,
+    links: Links,
 }
 
 impl ConsumerBuilder {
@@ -34,6 +36,7 @@ impl ConsumerBuilder {
             runtime: None,
             seed: None,
             record: None,
+            links: Links::No,
         }
     }
 
@@ -145,6 +148,14 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Links the span of each poll to those of the records' producers, as far as their header
+    /// `traceparent` names them (W3C Trace Context): at most 128 a poll. Off by default; on, and
+    /// where somebody listens, each record's headers are looked at. See [`crate::telemetry`].
+    pub fn link_producers(mut self, link: bool) -> Self {
+        self.links = if link { Links::Producers } else { Links::No };
+        self
+    }
+
     /// Checks everything and starts the background. Works outside of a runtime. Connects to nobody
     /// until the first call that needs a broker.
     ///
@@ -152,10 +163,10 @@ impl ConsumerBuilder {
     /// See [`ConfigError`].
     pub fn build(self) -> Result<Consumer, ConfigError> {
         let config = self.properties.check()?;
-        let Self { connector, runtime, seed, record, .. } = self;
+        let Self { connector, runtime, seed, record, links, .. } = self;
         let (group, auto_commit) = (config.group_id.clone(), config.core.auto_commit);
         let (link, told) = Start { config, connector, runtime, seed, record }.start()?;
-        Ok(Consumer::new(group, auto_commit, link, told))
+        Ok(Consumer::new(group, auto_commit, link, told, links))
     }
 
     fn milliseconds(self, key: &'static str, duration: Duration) -> Self {

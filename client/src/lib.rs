@@ -35,11 +35,8 @@
 //! background task, on a thread of its own unless told otherwise, owns the connections and the
 //! group state, and heartbeats whatever the application does.
 //!
-//! Events for `tracing`: target `evenkeel::request`, one for each finished request with the time
-//! that it was queued and in flight; `evenkeel::rebalance`; `evenkeel::connection`. A rebalance and
-//! a callback are spans (target `evenkeel::rebalance`) that say how they ended and how long they
-//! lasted; callbacks and the commits before a revocation are children of their rebalance, and what
-//! a listener tells `tracing` is told inside of its callback.
+//! What it does is told to `tracing`, see [`telemetry`]: a span for each rebalance with its callbacks
+//! and its commits inside, one for each poll that returned records, an event for each request.
 
 mod background;
 mod builder;
@@ -56,6 +53,7 @@ pub mod record;
 mod recorder;
 mod records;
 mod stream;
+pub mod telemetry;
 #[cfg(test)]
 mod tests;
 mod wire;

@@ -8,6 +8,7 @@ use futures_core::Stream;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use tokio::time::Instant;
 
 /// The records of a [`Consumer`] one by one; made by [`Consumer::records`].
 ///
@@ -20,7 +21,7 @@ use std::task::{Context, Poll, ready};
 pub struct RecordStream<'a> {
     consumer: &'a mut Consumer,
     /// While the stream waits for the background it is inside of a poll.
-    inside: Option<InsidePoll>,
+    inside: Option<(InsidePoll, Instant)>,
     ended: bool,
 }
 
@@ -44,13 +45,18 @@ impl Stream for RecordStream<'_> {
             if this.ended {
                 return Poll::Ready(None);
             }
+            if let Some((_, began)) = &this.inside
+                && this.consumer.attendance().has_records()
+            {
+                this.consumer.attendance().tell_polled(*began);
+            }
             if let Some(record) = this.consumer.attendance().take_record() {
                 this.inside = None;
                 return Poll::Ready(Some(Ok(record)));
             }
             if this.inside.is_none() {
                 this.consumer.attendance().enter();
-                this.inside = Some(InsidePoll::enter(this.consumer.link()));
+                this.inside = Some((InsidePoll::enter(this.consumer.link()), Instant::now()));
             }
             match ready!(this.consumer.poll_attend(context)) {
                 Some(News::Failed(error)) => {

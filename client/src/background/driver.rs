@@ -6,7 +6,7 @@
 
 use super::lease::Leases;
 use super::rebalance::Rebalances;
-use super::trace::{self, Finished};
+use super::trace::{self, Finished, Piece};
 use super::{Assigned, Delivery, Event, LeasedPart, Start};
 use crate::link::Message;
 use crate::net::connection::{Connection, NetEvent, News};
@@ -30,7 +30,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
-use tracing::Span;
 
 /// Everything that the background owns.
 #[derive(Debug)]
@@ -72,8 +71,7 @@ struct InFlight {
     sent: Sent,
     at: Instant,
     queued_ms: u64,
-    /// The rebalance that it is a part of.
-    within: Span,
+    piece: Piece,
 }
 
 /// What the core wants next.
@@ -105,7 +103,8 @@ impl Driver {
         let (net_sender, net) = mpsc::channel(NET_QUEUE_MAX);
         // Nothing is asked for in the name of no group.
         let group = config.group_id.clone().unwrap_or_else(|| "".into());
-        let rebalances = Rebalances::new(group.as_str());
+        let interval = Duration::from_millis(config.core.max_poll_interval_ms.into());
+        let rebalances = Rebalances::new(group.as_str(), interval);
         let recorder = record.map(|sink| Recorder::new(sink, &config));
         Self {
             recorder,
@@ -300,7 +299,7 @@ impl Driver {
                 }
                 Output::Send { connection, request_id, request, queued_ms } => {
                     let Some(link) = self.links.get_mut(&connection) else { continue };
-                    let within = self.rebalances.on_sent(request_id, &request);
+                    let piece = self.rebalances.on_sent(request_id, &request);
                     let (frame, sent) = self
                         .codec
                         .encode(request_id, request, &link.versions)
@@ -312,7 +311,7 @@ impl Driver {
                         sent,
                         at,
                         queued_ms,
-                        within,
+                        piece,
                     });
                 }
                 Output::Deliver(delivery) => self.deliver(delivery),
@@ -329,7 +328,6 @@ impl Driver {
                 }
                 Output::Call { incarnation, callback, partitions } => {
                     let within = self.rebalances.on_call(incarnation, callback);
-                    trace::callback(&within, self.codec.group.as_str(), callback, &partitions);
                     self.tell(Event::Call { incarnation, callback, partitions, within });
                 }
                 Output::Assignment(assignment) => self.assign(&assignment),
@@ -419,8 +417,8 @@ impl Link {
 
 impl InFlight {
     fn emit(&self, address: &Address, outcome: &'static str) {
-        let (api, queued_ms, in_flight) = (self.sent.api, self.queued_ms, self.at.elapsed());
-        Finished { api, address, queued_ms, in_flight, outcome, within: &self.within }.emit();
+        let (api, queued_ms, sent) = (self.sent.api, self.queued_ms, self.at);
+        Finished { api, address, queued_ms, sent, outcome, piece: &self.piece }.emit();
     }
 }
 

@@ -10,7 +10,7 @@ mod rebalance;
 mod trace;
 
 pub(crate) use lease::Lease;
-pub(crate) use trace::{CallbackSpan, said};
+pub(crate) use trace::{CallbackSpan, Within, micros, said};
 
 use crate::config::{Config, ConfigError};
 use crate::link::{CLOSED, Link, Message};
@@ -44,7 +44,7 @@ pub(crate) enum Event {
         callback: Callback,
         partitions: BTreeSet<TopicPartition>,
         /// The rebalance that it is a part of.
-        within: tracing::Span,
+        within: Within,
     },
     /// What is assigned from here on.
     Assigned(Assigned),

@@ -4,14 +4,20 @@
 //! Decides nothing about the group. It reads what passes the driver anyway: commands, the group's
 //! requests and answers, and the core's orders. A rebalance begins with a target that is not what
 //! the member has acknowledged, with the loss of partitions, or with an unsubscribe, close or drop
-//! of a member; a newer target supersedes it. The callbacks and the commits before a revocation are
-//! its children.
+//! of a member; a newer target supersedes it. Its children are what it took: the wait for a poll,
+//! the commits before a revocation, the callbacks, and the heartbeat that acknowledges it. What was
+//! slow is in its name.
 
-use super::trace::micros;
+mod clocks;
+
+use super::trace::{Piece, Within, left_ms, micros};
+use crate::telemetry::unix_us;
+use clocks::Clocks;
 use evenkeel_core::group::LostReason;
 use evenkeel_core::request::{Request, Response};
 use evenkeel_core::{Callback, Command, Incarnation, RequestId};
 use evenkeel_spec::words::{Epoch, Heartbeat, HeartbeatEpoch, Partitions};
+use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{Span, field, info_span};
 
@@ -21,6 +27,7 @@ pub(super) struct Rebalances {
     group: String,
     /// Callbacks are run.
     listens: bool,
+    clocks: Clocks,
     member: Option<Member>,
     open: Option<Open>,
 }
@@ -41,6 +48,11 @@ struct Open {
     span: Span,
     begun: Instant,
     aim: Aim,
+    /// The heartbeat that told that the aim is reached.
+    acknowledgement: Option<RequestId>,
+    /// The longest wait that was slow, and for what.
+    slowest: Option<(Duration, &'static str)>,
+    reason: Option<&'static str>,
 }
 
 /// What ends it.
@@ -55,15 +67,20 @@ enum Aim {
 }
 
 impl Rebalances {
-    pub(super) fn new(group: &str) -> Self {
-        Self { group: group.to_owned(), listens: false, member: None, open: None }
+    /// `interval`: `max.poll.interval.ms`, which is the rebalance timeout too.
+    pub(super) fn new(group: &str, interval: Duration) -> Self {
+        let (group, clocks) = (group.to_owned(), Clocks::new(interval));
+        Self { group, listens: false, clocks, member: None, open: None }
     }
 
     /// The application asks for something.
     pub(super) fn on_command(&mut self, command: &Command) {
         match command {
             Command::Subscribe { listener, .. } => self.listens = *listener,
+            Command::Poll { .. } => self.on_inside(),
+            Command::PollEnded => self.clocks.on_outside(),
             Command::Unsubscribe { .. } | Command::Close { .. } | Command::Dropped => {
+                self.on_inside();
                 let is_leaving = self.open.as_ref().is_some_and(|open| open.aim == Aim::Leave);
                 if self.member.is_some() && !is_leaving {
                     self.finish("superseded");
@@ -71,6 +88,9 @@ impl Rebalances {
                 }
             }
             Command::CallbackDone { incarnation, .. } => {
+                if let Some((lasted, called)) = self.clocks.on_called() {
+                    self.took(lasted, called);
+                }
                 if let Some(Open { aim: Aim::Told { outcome, callback }, .. }) = &self.open
                     && *callback == Some(*incarnation)
                 {
@@ -81,10 +101,47 @@ impl Rebalances {
         }
     }
 
-    /// A request goes out; the span that it belongs to.
-    pub(super) fn on_sent(&mut self, id: RequestId, request: &Request) -> Span {
+    /// The application is inside of a call: what waited for that goes on.
+    fn on_inside(&mut self) {
+        let Some(outside) = self.clocks.on_inside() else { return };
+        let Some(open) = self.open.as_ref().filter(|open| matches!(open.aim, Aim::Target(_)))
+        else {
+            return;
+        };
+        let begun = outside.max(open.begun);
+        let waited = begun.elapsed();
+        if waited.is_zero() || open.acknowledgement.is_some() {
+            return;
+        }
+        let is_slow = waited > self.clocks.slow_over;
+        let name = if is_slow { "waiting for poll (slow)" } else { "waiting for poll" };
+        // Over at once: what it is, it says itself.
+        drop(info_span!(
+            target: "evenkeel::rebalance",
+            parent: &open.span,
+            "wait",
+            otel.name = name,
+            began_us = unix_us(begun),
+            lasted_us = micros(waited),
+            slow = is_slow.then_some(true),
+            poll_interval_left_ms = left_ms(outside + self.clocks.interval),
+        ));
+        self.took(waited, "poll");
+    }
+
+    /// Something that the rebalance waited for is over.
+    fn took(&mut self, lasted: Duration, what: &'static str) {
+        if lasted > self.clocks.slow_over
+            && let Some(open) = &mut self.open
+        {
+            open.slowest = open.slowest.max(Some((lasted, what)));
+        }
+    }
+
+    /// A request goes out; the part of a rebalance that it is.
+    pub(super) fn on_sent(&mut self, id: RequestId, request: &Request) -> Piece {
         match request {
-            Request::Heartbeat(heartbeat) => self.on_heartbeat(id, heartbeat),
+            Request::Heartbeat(heartbeat) => return self.on_heartbeat(id, heartbeat),
             Request::OffsetCommit { commit, .. } => {
                 if let Some(open) = &self.open
                     && commit.offsets.keys().any(|partition| match &open.aim {
@@ -93,37 +150,40 @@ impl Rebalances {
                         Aim::Told { .. } => false,
                     })
                 {
-                    return open.span.clone();
+                    return Piece::of(&open.span, "commit");
                 }
             }
             _ => {}
         }
-        Span::none()
+        Piece::none()
     }
 
-    fn on_heartbeat(&mut self, id: RequestId, heartbeat: &Heartbeat) {
+    fn on_heartbeat(&mut self, id: RequestId, heartbeat: &Heartbeat) -> Piece {
         match heartbeat.epoch {
             HeartbeatEpoch::Join => {
                 self.membership_ended("fenced");
                 self.member = Some(Member { asked: Some(id), ..Member::default() });
+                Piece::none()
             }
             HeartbeatEpoch::Leave => {
                 if self.open.as_ref().is_some_and(|open| matches!(open.aim, Aim::Target(_))) {
                     self.finish("stale");
                 }
                 self.member = None;
+                self.open.as_ref().map_or_else(Piece::none, |open| Piece::of(&open.span, "leave"))
             }
             HeartbeatEpoch::Stay(_) => {
-                let Some(member) = &mut self.member else { return };
+                let Some(member) = &mut self.member else { return Piece::none() };
                 member.asked = Some(id);
-                let Some(owned) = &heartbeat.owned else { return };
+                let Some(owned) = &heartbeat.owned else { return Piece::none() };
                 member.told = Some(owned.clone());
-                if self.open.as_ref().is_some_and(|open| match &open.aim {
+                let open = self.open.as_mut().filter(|open| match &open.aim {
                     Aim::Target(target) => target == owned,
                     Aim::Leave | Aim::Told { .. } => false,
-                }) {
-                    self.finish("completed");
-                }
+                });
+                let Some(open) = open else { return Piece::none() };
+                open.acknowledgement = Some(id);
+                Piece::of(&open.span, "acknowledgement heartbeat")
             }
         }
     }
@@ -134,8 +194,13 @@ impl Rebalances {
         let Some(member) = self.member.as_mut().filter(|member| member.asked == Some(id)) else {
             return;
         };
+        self.clocks.on_accepted(answer.heartbeat_interval_ms);
         let before = member.epoch;
         member.epoch = answer.epoch.or(before);
+        if self.open.as_ref().is_some_and(|open| open.acknowledgement == Some(id)) {
+            self.finish("completed");
+        }
+        let Some(member) = &self.member else { return };
         let Some(target) = &answer.assignment else { return };
         let differs = match &self.open {
             Some(Open { aim: Aim::Target(current), .. }) => current != target,
@@ -162,6 +227,7 @@ impl Rebalances {
         }
         self.member = None;
         let Some(open) = &mut self.open else { return };
+        open.reason = Some(word);
         open.span.record("reason", word);
         if let LostReason::Fenced(code) | LostReason::Fatal(code) = reason {
             open.span.record("error", code.name());
@@ -180,13 +246,22 @@ impl Rebalances {
         }
     }
 
-    /// A callback is due; the span that it belongs to.
-    pub(super) fn on_call(&mut self, incarnation: Incarnation, called: Callback) -> Span {
-        let Some(open) = &mut self.open else { return Span::none() };
+    /// A callback is due; what it is a part of.
+    pub(super) fn on_call(&mut self, incarnation: Incarnation, called: Callback) -> Within {
+        self.clocks.on_call(match called {
+            Callback::Assigned => "assigned callback",
+            Callback::Revoked => "revoked callback",
+            Callback::Lost(_) => "lost callback",
+        });
+        let (poll_interval, slow_over) = (self.clocks.interval, self.clocks.slow_over);
+        let Some(open) = &mut self.open else {
+            return Within { span: Span::none(), due: None, poll_interval, slow_over };
+        };
         if let (Aim::Told { callback, .. }, Callback::Lost(_)) = (&mut open.aim, called) {
             *callback = Some(incarnation);
         }
-        open.span.clone()
+        let due = open.timeout_due(poll_interval);
+        Within { span: open.span.clone(), due, poll_interval, slow_over }
     }
 
     /// An unsubscribe or close is over.
@@ -207,10 +282,16 @@ impl Rebalances {
     }
 
     fn begin(&mut self, trigger: &str, epoch_before: Option<Epoch>, aim: Aim) {
+        let begun = Instant::now();
         let span = info_span!(
             target: "evenkeel::rebalance",
             parent: None,
             "rebalance",
+            otel.name = field::Empty,
+            otel.status_code = field::Empty,
+            otel.status_message = field::Empty,
+            began_us = unix_us(begun),
+            lasted_us = field::Empty,
             group = self.group,
             trigger,
             epoch_before = epoch_before.map(|epoch| epoch.0),
@@ -220,18 +301,38 @@ impl Rebalances {
             reason = field::Empty,
             error = field::Empty,
             outcome = field::Empty,
-            lasted_us = field::Empty,
+            slowest = field::Empty,
+            slowest_ms = field::Empty,
+            rebalance_timeout_ms = field::Empty,
+            rebalance_left_ms = field::Empty,
+            poll_interval_left_ms = field::Empty,
+            heartbeat_age_ms = field::Empty,
         );
-        self.open = Some(Open { span, begun: Instant::now(), aim });
+        let (acknowledgement, slowest, reason) = (None, None, None);
+        self.open = Some(Open { span, begun, aim, acknowledgement, slowest, reason });
     }
 
     fn finish(&mut self, outcome: &str) {
         let Some(open) = self.open.take() else { return };
+        if open.span.is_disabled() {
+            return;
+        }
         if let Some(epoch) = self.epoch() {
             open.span.record("epoch_after", epoch.0);
         }
         open.span.record("partitions_after", self.acknowledged());
         open.span.record("outcome", outcome);
+        open.tell_name(outcome);
+        if let Some(due) = open.timeout_due(self.clocks.interval) {
+            open.span.record("rebalance_timeout_ms", micros(self.clocks.interval) / 1_000);
+            open.span.record("rebalance_left_ms", left_ms(due));
+        }
+        if let Some(due) = self.clocks.poll_due() {
+            open.span.record("poll_interval_left_ms", left_ms(due));
+        }
+        if let Some(accepted) = self.clocks.accepted {
+            open.span.record("heartbeat_age_ms", micros(accepted.elapsed()) / 1_000);
+        }
         open.span.record("lasted_us", micros(open.begun.elapsed()));
     }
 
@@ -243,6 +344,33 @@ impl Rebalances {
     fn acknowledged(&self) -> u64 {
         let told = self.member.as_ref().and_then(|member| member.told.as_ref());
         told.map_or(0, |told| told.len() as u64)
+    }
+}
+
+impl Open {
+    /// When the rebalance timeout is over, which begins with a target (KIP-848).
+    fn timeout_due(&self, timeout: Duration) -> Option<Instant> {
+        matches!(self.aim, Aim::Target(_)).then(|| self.begun + timeout)
+    }
+
+    /// The name says what a list of traces is searched for: what failed, or was slow.
+    fn tell_name(&self, outcome: &str) {
+        let is_well = matches!(outcome, "completed" | "superseded" | "left");
+        let why = match (is_well, self.reason, self.slowest) {
+            (false, Some(reason), _) => format!(" ({outcome}: {reason})"),
+            (false, None, _) => format!(" ({outcome})"),
+            (true, _, Some((_, what))) => format!(" (slow {what})"),
+            (true, _, None) => String::new(),
+        };
+        self.span.record("otel.name", format!("rebalance{why}"));
+        if !is_well {
+            self.span.record("otel.status_code", "ERROR");
+            self.span.record("otel.status_message", self.reason.unwrap_or(outcome));
+        }
+        if let Some((lasted, what)) = self.slowest {
+            self.span.record("slowest", what);
+            self.span.record("slowest_ms", micros(lasted) / 1_000);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the client tells whoever watches: one event a finished request, one span a callback, and
 //! the story of rebalances. Free of cost where nobody listens.
 
+use crate::telemetry::unix_us;
 use crate::wire::Api;
 use evenkeel_core::{Address, Callback, Cause, DisconnectReason, Misbehaved, Warning};
 use evenkeel_spec::words::TopicPartition;
@@ -9,29 +10,66 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use tracing::{Span, debug, field, info, info_span, warn};
+use tracing::{Level, Span, debug, enabled, event, field, info, info_span, warn};
 
 /// A request that is over.
 pub(super) struct Finished<'a> {
     pub(super) api: Api,
     pub(super) address: &'a Address,
     pub(super) queued_ms: u64,
-    pub(super) in_flight: Duration,
+    /// When it was sent.
+    pub(super) sent: Instant,
     pub(super) outcome: &'static str,
     /// The rebalance that it is a part of.
-    pub(super) within: &'a Span,
+    pub(super) piece: &'a Piece,
+}
+
+/// What a request is to a rebalance.
+#[derive(Clone, Debug)]
+pub(super) struct Piece {
+    span: Span,
+    /// What it is there for; `None`: it is no part of any.
+    role: Option<&'static str>,
+}
+
+impl Piece {
+    pub(super) fn of(span: &Span, role: &'static str) -> Self {
+        Self { span: span.clone(), role: Some(role) }
+    }
+
+    pub(super) fn none() -> Self {
+        Self { span: Span::none(), role: None }
+    }
 }
 
 impl Finished<'_> {
     /// One event at target `evenkeel::request`.
     pub(super) fn emit(&self) {
-        debug!(
+        if !enabled!(target: "evenkeel::request", Level::DEBUG) {
+            return;
+        }
+        let queued = Duration::from_millis(self.queued_ms);
+        let in_flight = self.sent.elapsed();
+        let is_failed = self.outcome != "answered";
+        let name = self
+            .piece
+            .role
+            .map_or_else(|| format!("{} request", self.api.name()), std::borrow::ToOwned::to_owned);
+        let name = if is_failed { format!("{name}: {}", self.outcome) } else { name };
+        event!(
             target: "evenkeel::request",
-            parent: self.within,
+            parent: &self.piece.span,
+            Level::DEBUG,
+            otel.name = name,
+            otel.kind = "client",
+            otel.status_code = is_failed.then_some("ERROR"),
+            otel.status_message = is_failed.then_some(self.outcome),
+            began_us = unix_us(self.sent.checked_sub(queued).unwrap_or(self.sent)),
+            lasted_us = micros(queued.saturating_add(in_flight)),
             api = self.api.name(),
             broker = %self.address,
             queued_ms = self.queued_ms,
-            in_flight_us = micros(self.in_flight),
+            in_flight_us = micros(in_flight),
             outcome = self.outcome,
         );
     }
@@ -41,20 +79,16 @@ pub(super) fn assigned(group: &str, partitions: &BTreeSet<TopicPartition>) {
     info!(target: "evenkeel::rebalance", group, partitions = partitions.len(), "assignment changed");
 }
 
-pub(super) fn callback(
-    within: &Span,
-    group: &str,
-    callback: Callback,
-    partitions: &BTreeSet<TopicPartition>,
-) {
-    info!(
-        target: "evenkeel::rebalance",
-        parent: within,
-        group,
-        callback = ?callback,
-        partitions = partitions.len(),
-        "callback due"
-    );
+/// The rebalance that a callback is a part of, and its clocks.
+#[derive(Clone, Debug)]
+pub(crate) struct Within {
+    pub(super) span: Span,
+    /// When the rebalance timeout is over, which began with the target; `None`: there was none.
+    pub(super) due: Option<Instant>,
+    /// `max.poll.interval.ms`, which begins anew with each callback.
+    pub(super) poll_interval: Duration,
+    /// A callback that takes longer keeps others waiting for another heartbeat at least.
+    pub(super) slow_over: Duration,
 }
 
 /// A callback that runs on the application's task, as a span. Dropped before it has ended, it was
@@ -62,6 +96,8 @@ pub(super) fn callback(
 #[derive(Debug)]
 pub(crate) struct CallbackSpan {
     span: Span,
+    name: &'static str,
+    within: Within,
     begun: Instant,
     suspended: u64,
     is_over: bool,
@@ -69,24 +105,39 @@ pub(crate) struct CallbackSpan {
 
 impl CallbackSpan {
     /// It begins: `callback` is `assigned`, `revoked` or `lost`.
-    pub(crate) fn begin(within: &Span, group: &str, callback: Callback, partitions: usize) -> Self {
-        let callback = match callback {
-            Callback::Assigned => "assigned",
-            Callback::Revoked => "revoked",
-            Callback::Lost(_) => "lost",
+    pub(crate) fn begin(
+        within: Within,
+        group: &str,
+        callback: Callback,
+        partitions: &BTreeSet<TopicPartition>,
+    ) -> Self {
+        let begun = Instant::now();
+        let (callback, name) = match callback {
+            Callback::Assigned => ("assigned", "assigned callback"),
+            Callback::Revoked => ("revoked", "revoked callback"),
+            Callback::Lost(_) => ("lost", "lost callback"),
         };
         let span = info_span!(
             target: "evenkeel::rebalance",
-            parent: within,
+            parent: &within.span,
             "callback",
+            otel.name = name,
+            otel.status_code = field::Empty,
+            otel.status_message = field::Empty,
+            began_us = unix_us(begun),
+            lasted_us = field::Empty,
             group,
             callback,
-            partitions,
+            partitions = partitions.len(),
+            partitions_named = %Listed(partitions),
             suspended = field::Empty,
             outcome = field::Empty,
-            lasted_us = field::Empty,
+            slow = field::Empty,
+            slow_over_ms = field::Empty,
+            rebalance_left_ms = field::Empty,
+            poll_interval_left_ms = field::Empty,
         );
-        Self { span, begun: Instant::now(), suspended: 0, is_over: false }
+        Self { span, name, within, begun, suspended: 0, is_over: false }
     }
 
     /// What the callback itself tells `tracing` is told inside of it.
@@ -107,8 +158,28 @@ impl CallbackSpan {
 
     fn ended(&mut self, outcome: &str) {
         self.is_over = true;
+        if self.span.is_disabled() {
+            return;
+        }
+        let lasted = self.begun.elapsed();
+        let Within { due, poll_interval, slow_over, .. } = self.within;
+        if outcome != "ok" {
+            self.span.record("otel.name", format!("{} ({outcome})", self.name));
+            self.span.record("otel.status_code", "ERROR");
+            self.span.record("otel.status_message", outcome);
+        } else if lasted > slow_over {
+            self.span.record("otel.name", format!("{} (slow)", self.name));
+        }
+        if lasted > slow_over {
+            self.span.record("slow", true);
+            self.span.record("slow_over_ms", micros(slow_over) / 1_000);
+        }
+        if let Some(due) = due {
+            self.span.record("rebalance_left_ms", left_ms(due));
+        }
+        self.span.record("poll_interval_left_ms", left_ms(self.begun + poll_interval));
         self.span.record("outcome", outcome);
-        self.span.record("lasted_us", micros(self.begun.elapsed()));
+        self.span.record("lasted_us", micros(lasted));
     }
 }
 
@@ -120,8 +191,42 @@ impl Drop for CallbackSpan {
     }
 }
 
+/// The same of a date: what is left until it, or, negative, how long it is over; milliseconds.
+pub(super) fn left_ms(due: Instant) -> i64 {
+    let now = Instant::now();
+    let whole = |lasted: Duration| i64::try_from(lasted.as_millis()).unwrap_or(i64::MAX);
+    match due.checked_duration_since(now) {
+        Some(left) => whole(left),
+        None => -whole(now.duration_since(due)),
+    }
+}
+
+/// Partitions as a human reads them: `orders 0 1 2, payments 7`.
+struct Listed<'a>(&'a BTreeSet<TopicPartition>);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut topic = None;
+        for TopicPartition { topic: named, partition } in self.0.iter().take(LISTED_MAX) {
+            if topic != Some(named) {
+                f.write_str(if topic.is_some() { ", " } else { "" })?;
+                f.write_str(named.as_str())?;
+                topic = Some(named);
+            }
+            write!(f, " {partition}")?;
+        }
+        match self.0.len().saturating_sub(LISTED_MAX) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+/// Partitions that are named in one attribute: one line of a viewer.
+const LISTED_MAX: usize = 32;
+
 /// Microseconds.
-pub(super) fn micros(lasted: Duration) -> u64 {
+pub(crate) fn micros(lasted: Duration) -> u64 {
     u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX)
 }
 

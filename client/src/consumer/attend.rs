@@ -7,6 +7,7 @@ use crate::error::PollError;
 use crate::link::Link;
 use crate::listener::{ErasedListener, Finished, ListenerMethod, Running};
 use crate::records::{OwnedRecord, Records};
+use crate::telemetry::{Links, Processing, polled};
 use evenkeel_core::{Callback, Command, Incarnation};
 use evenkeel_spec::words::{Committed, GroupId, Offset, TopicPartition};
 use std::collections::{BTreeSet, VecDeque};
@@ -15,6 +16,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use tokio::time::Instant;
 
 /// What the handle has and no future does.
 pub(crate) struct Attendance {
@@ -29,6 +31,9 @@ pub(crate) struct Attendance {
     streamed: VecDeque<OwnedRecord>,
     /// The empty note of streamed offsets, made once.
     no_metadata: Arc<str>,
+    links: Links,
+    /// The application works on what the last poll returned.
+    processing: Option<Processing>,
 }
 
 impl fmt::Debug for Attendance {
@@ -64,8 +69,10 @@ pub(crate) enum News {
 }
 
 impl Attendance {
-    pub(crate) fn new(group: GroupId, link: Arc<Link>, told: Told) -> Self {
+    pub(crate) fn new(group: GroupId, link: Arc<Link>, told: Told, links: Links) -> Self {
         Self {
+            links,
+            processing: None,
             group,
             link,
             told,
@@ -86,8 +93,10 @@ impl Attendance {
         self.listener = listener;
     }
 
-    /// A call begins: a callback that runs already was suspended when the one before it ended.
+    /// A call begins: what was returned is done with, and a callback that runs already was suspended
+    /// when the call before ended.
     pub(crate) fn enter(&mut self) {
+        self.processing = None;
         if let Some(running) = &mut self.running {
             running.span.resumed();
         }
@@ -154,8 +163,7 @@ impl Attendance {
                 Some(News::Assigned)
             }
             Event::Call { incarnation, callback, partitions, within } => {
-                let span =
-                    CallbackSpan::begin(&within, self.group.as_str(), callback, partitions.len());
+                let span = CallbackSpan::begin(within, self.group.as_str(), callback, &partitions);
                 self.begin((incarnation, callback, span), partitions, &assigned.partitions);
                 None
             }
@@ -235,9 +243,17 @@ impl Attendance {
         }
     }
 
-    /// Everything that is left of the delivery.
-    pub(crate) fn take_records(&mut self) -> Option<Records> {
+    /// A poll that began then hands records over.
+    pub(crate) fn tell_polled(&mut self, began: Instant) {
         self.drop_ended();
+        let parts = self.delivery.iter().flat_map(|delivery| &delivery.parts);
+        let asked = (self.group.as_str(), self.links);
+        self.processing = polled(asked, began, parts.map(|part| &part.records));
+    }
+
+    /// Everything that is left of the delivery, for a poll that began then.
+    pub(crate) fn take_records(&mut self, began: Instant) -> Option<Records> {
+        self.tell_polled(began);
         let delivery = self.delivery.take()?;
         self.streamed.clear();
         self.link.set_taken(delivery.number);

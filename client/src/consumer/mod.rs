@@ -16,6 +16,7 @@ use crate::link::{Commit, Link};
 use crate::listener::{ErasedListener, ListenerMethod, RebalanceListener};
 use crate::records::Records;
 use crate::stream::RecordStream;
+use crate::telemetry::Links;
 use assign::topic_names;
 use attend::Attendance;
 pub(crate) use attend::News;
@@ -82,12 +83,10 @@ impl Consumer {
         auto_commit: bool,
         link: Arc<Link>,
         told: Told,
+        links: Links,
     ) -> Self {
-        let attendance = Mutex::new(Attendance::new(
-            group.clone().unwrap_or_else(|| "".into()),
-            Arc::clone(&link),
-            told,
-        ));
+        let named = group.clone().unwrap_or_else(|| "".into());
+        let attendance = Mutex::new(Attendance::new(named, Arc::clone(&link), told, links));
         let assigned = Assigned::default();
         Self { group, link, attendance, assigned, auto_commit, closed: false }
     }
@@ -185,7 +184,8 @@ impl Consumer {
     /// # Errors
     /// See [`PollError`]; most leave the consumer as it is.
     pub async fn poll(&mut self, timeout: Duration) -> Result<Records, PollError> {
-        let deadline = Instant::now() + timeout;
+        let began = Instant::now();
+        let deadline = began + timeout;
         if timeout.is_zero() {
             // Lets the background run where it shares this thread.
             tokio::task::yield_now().await;
@@ -193,7 +193,7 @@ impl Consumer {
         self.attendance().enter();
         let _inside = InsidePoll::enter(&self.link);
         loop {
-            if let Some(records) = self.attendance().take_records() {
+            if let Some(records) = self.attendance().take_records(began) {
                 return Ok(records);
             }
             let news = timeout_at(deadline, poll_fn(|context| self.poll_attend(context))).await;

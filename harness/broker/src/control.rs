@@ -1,11 +1,12 @@
 //! What a test does to a running cluster: kill and start nodes, move leaders, make topics, append
 //! records, look at counters.
 
-use crate::batch::NewRecord;
+use crate::batch::{self, NewRecord};
 use crate::cluster::Cluster;
 use crate::connection::Refusal;
 use crate::hook::{ConnectionId, Interceptor};
 use crate::state::NewTopic;
+use bytes::Bytes;
 use evenkeel_coordinator::{Description, Timer};
 use evenkeel_spec::words::{
     Committed, ErrorCode, MemberId, NodeId, Offset, TopicId, TopicIdPartition, TopicName,
@@ -143,6 +144,24 @@ impl Cluster {
         drop(state);
         self.shared().appended();
         Ok(Offset(offset))
+    }
+
+    /// Appends a batch as a producer would send it (record format v2), with its timestamps; returns
+    /// the offset of its first record. Errors: `UNKNOWN_TOPIC_OR_PARTITION`, and what a producer is
+    /// refused for.
+    pub fn append_batch(
+        &self,
+        topic: &str,
+        partition: u32,
+        batch: &Bytes,
+    ) -> Result<Offset, ErrorCode> {
+        let mut state = self.shared().state();
+        let header = batch::check(batch, state.config.message_max_bytes)?;
+        let partition = state.partition(&topic.into(), partition.cast_signed())?;
+        let appended = partition.log.append(batch, &header, partition.leader_epoch, None)?;
+        drop(state);
+        self.shared().appended();
+        Ok(Offset(appended.base))
     }
 
     /// Appends `count` records of `value_size` bytes without key, in batches of about 64 KiB.

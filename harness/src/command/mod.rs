@@ -7,6 +7,11 @@ mod broker;
 mod check;
 mod consume;
 mod explore;
+#[cfg(feature = "jaeger")]
+mod jaeger;
+#[cfg(not(feature = "jaeger"))]
+#[path = "jaeger/absent.rs"]
+mod jaeger;
 mod main_job;
 mod output;
 mod replay;
@@ -17,6 +22,7 @@ mod validate;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use evenkeel_model::bounds::{self, Slice};
+use jaeger::Jaeger;
 use std::fmt;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -35,6 +41,11 @@ struct Cli {
     /// How results are printed on standard output; progress and logs go to standard error.
     #[arg(long, value_enum, global = true, default_value_t = Format::Human)]
     format: Format,
+    /// Show the client's spans in a Jaeger of this process, at localhost:PORT (16686), until Ctrl-C
+    /// after the job is done: for the main job, replay and consume. Needs `--features jaeger`.
+    #[arg(long, value_name = "PORT", global = true, num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "16686")]
+    jaeger: Option<u16>,
 }
 
 /// How results are printed.
@@ -105,17 +116,50 @@ impl From<std::io::Error> for Failure {
 /// found, 2 wrong usage or configuration, 3 the world failed.
 #[must_use]
 pub fn main() -> ExitCode {
-    let Cli { command, format } = Cli::parse();
-    let result = start_log(command.as_ref()).and_then(|_delivery| match command {
-        None => main_job::run(format),
-        Some(Command::Check(args)) => check::run(&args, format),
-        Some(Command::Replay(args)) => replay::run(&args, format),
-        Some(Command::Explore(args)) => explore::run(&args),
-        Some(Command::Validate(args)) => validate::run(&args, format),
-        Some(Command::Broker(args)) => broker::run(args, format),
-        Some(Command::Consume(args)) => consume::run(args, format),
-    });
-    let code = match result {
+    let cli = Cli::parse();
+    let jaeger = match cli.start_jaeger() {
+        Ok(jaeger) => jaeger,
+        Err(failure) => return ExitCode::from(code(Err(failure))),
+    };
+    let code = code(cli.run(jaeger.as_ref()));
+    // What the job found is said already, and is the exit code whatever becomes of the page.
+    if let Some(Err(failure)) = jaeger.map(|jaeger| jaeger.stay()) {
+        output::complain(&failure);
+    }
+    ExitCode::from(code)
+}
+
+impl Cli {
+    /// Starts what `--jaeger` asks for.
+    fn start_jaeger(&self) -> Result<Option<Jaeger>, Failure> {
+        let Some(port) = self.jaeger else { return Ok(None) };
+        match &self.command {
+            None | Some(Command::Replay(_) | Command::Consume(_)) => Jaeger::start(port).map(Some),
+            Some(_) => Err(Failure::Usage(
+                "--jaeger shows what the client does: in the main job, replay and consume".into(),
+            )),
+        }
+    }
+
+    /// Does what was asked; the last spans are on their way when it returns.
+    fn run(self, jaeger: Option<&Jaeger>) -> Result<Outcome, Failure> {
+        let Self { command, format, .. } = self;
+        let _delivery = start_log(command.as_ref(), jaeger.map(Jaeger::url))?;
+        match command {
+            None => main_job::run(format),
+            Some(Command::Check(args)) => check::run(&args, format),
+            Some(Command::Replay(args)) => replay::run(&args, format),
+            Some(Command::Explore(args)) => explore::run(&args),
+            Some(Command::Validate(args)) => validate::run(&args, format),
+            Some(Command::Broker(args)) => broker::run(args, format),
+            Some(Command::Consume(args)) => consume::run(args, format),
+        }
+    }
+}
+
+/// The exit code of a result; a failure is told.
+fn code(result: Result<Outcome, Failure>) -> u8 {
+    match result {
         Ok(Outcome::Holds) => 0,
         Ok(Outcome::Found) => 1,
         Err(failure) => {
@@ -125,14 +169,16 @@ pub fn main() -> ExitCode {
                 Failure::World(_) => 3,
             }
         }
-    };
-    ExitCode::from(code)
+    }
 }
 
 /// Logs to standard error what `RUST_LOG` asks for; without it the client's warnings while
-/// consuming, and nothing else. Spans go to `OTEL_EXPORTER_OTLP_ENDPOINT` where it is set, the last
-/// of them when what is returned is dropped.
-fn start_log(command: Option<&Command>) -> Result<Option<Delivery>, Failure> {
+/// consuming, and nothing else. Spans go to this Jaeger, else to `OTEL_EXPORTER_OTLP_ENDPOINT`
+/// where it is set, the last of them when what is returned is dropped.
+fn start_log(
+    command: Option<&Command>,
+    jaeger: Option<String>,
+) -> Result<Option<Delivery>, Failure> {
     let unasked = match command {
         Some(Command::Consume(_)) => "evenkeel=warn,evenkeel::connection=off",
         _ => "off",
@@ -140,7 +186,7 @@ fn start_log(command: Option<&Command>) -> Result<Option<Delivery>, Failure> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(unasked));
     let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let log = log.with_ansi(std::io::stderr().is_terminal()).with_filter(filter);
-    let endpoint = std::env::var("OTEL_EXPORTER_OTLP_ENDPOINT").ok();
+    let endpoint = jaeger.or_else(|| std::env::var("OTEL_EXPORTER_OTLP_ENDPOINT").ok());
     let endpoint = endpoint.filter(|endpoint| !endpoint.trim().is_empty());
     let exported = endpoint.map(|endpoint| telemetry::layer(endpoint.trim())).transpose();
     let (exporter, delivery) = exported.map_err(Failure::Usage)?.unzip();
@@ -191,7 +237,8 @@ Examples:
 
 Exit codes: 0 all holds; 1 something was found; 2 wrong usage or configuration; 3 the world failed
 (no broker, port taken). RUST_LOG=evenkeel=debug shows the client's log. Where
-OTEL_EXPORTER_OTLP_ENDPOINT=http://host:4318 is set, the client's spans go there (OTLP/HTTP).";
+OTEL_EXPORTER_OTLP_ENDPOINT=http://host:4318 is set, the client's spans go there (OTLP/HTTP); with
+--jaeger they are shown by this process itself.";
 
 #[cfg(test)]
 mod tests {

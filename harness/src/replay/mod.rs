@@ -14,6 +14,7 @@ mod retrace;
 pub mod schedule;
 #[cfg(test)]
 mod tests;
+mod told;
 pub mod view;
 
 pub use report::{Found, Infeasible, Report, TargetReport};
@@ -134,7 +135,13 @@ pub fn run_plans(
     let mut report = TargetReport::new(slice, target, plans);
     let of = plans.found.len();
     for (done, (goal, plan)) in plans.found.iter().enumerate() {
-        match replay_one(target, slice, plan, sabotage) {
+        let replayed = match target {
+            Target::Core => replay_one(target, slice, plan, sabotage),
+            Target::Client => told::told((slice.name, &goal.to_string()), (done, of), || {
+                replay_one(target, slice, plan, sabotage)
+            }),
+        };
+        match replayed {
             Ok(()) => {}
             Err(Failed::Infeasible(why)) => report.add_infeasible(goal, why),
             Err(Failed::Diverged(divergence)) => {

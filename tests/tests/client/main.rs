@@ -10,4 +10,5 @@ mod liveness;
 mod lookup;
 mod outage;
 mod sockets;
+mod spans;
 mod support;

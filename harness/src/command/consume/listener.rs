@@ -3,14 +3,28 @@
 use super::super::output::emit;
 use super::events;
 use evenkeel::{ListenerError, RebalanceContext, RebalanceListener, TopicPartition};
+use std::time::Duration;
+use tokio::time::sleep;
 
 /// Prints an event for each change.
 #[derive(Debug)]
-pub(super) struct Narrator;
+pub(super) struct Narrator {
+    pub(super) tells: bool,
+    /// How long each callback takes.
+    pub(super) takes: Duration,
+}
 
-fn tell(name: &str, partitions: &[TopicPartition]) -> Result<(), ListenerError> {
-    // Whether anybody still reads is found out by the next records.
-    emit(&events::partitions(name, partitions)).map(drop).map_err(ListenerError::new)
+impl Narrator {
+    async fn tell(&self, name: &str, partitions: &[TopicPartition]) -> Result<(), ListenerError> {
+        if !self.takes.is_zero() {
+            sleep(self.takes).await;
+        }
+        if !self.tells {
+            return Ok(());
+        }
+        // Whether anybody still reads is found out by the next records.
+        emit(&events::partitions(name, partitions)).map(drop).map_err(ListenerError::new)
+    }
 }
 
 impl RebalanceListener for Narrator {
@@ -19,7 +33,7 @@ impl RebalanceListener for Narrator {
         _: &mut RebalanceContext,
         partitions: &[TopicPartition],
     ) -> Result<(), ListenerError> {
-        tell("partitions_assigned", partitions)
+        self.tell("partitions_assigned", partitions).await
     }
 
     async fn on_partitions_revoked(
@@ -27,7 +41,7 @@ impl RebalanceListener for Narrator {
         _: &mut RebalanceContext,
         partitions: &[TopicPartition],
     ) -> Result<(), ListenerError> {
-        tell("partitions_revoked", partitions)
+        self.tell("partitions_revoked", partitions).await
     }
 
     async fn on_partitions_lost(
@@ -35,6 +49,6 @@ impl RebalanceListener for Narrator {
         _: &mut RebalanceContext,
         partitions: &[TopicPartition],
     ) -> Result<(), ListenerError> {
-        tell("partitions_lost", partitions)
+        self.tell("partitions_lost", partitions).await
     }
 }

@@ -45,6 +45,10 @@ pub(super) struct Args {
     /// offsets are committed after each poll unless enable.auto.commit=true is given.
     #[arg(long)]
     events: bool,
+    /// Take so long for each callback of a change of the assignment, milliseconds: to see what a slow
+    /// callback does to a group.
+    #[arg(long, value_name = "MS")]
+    callback_ms: Option<u64>,
     /// Write down the run, as far as the group is concerned, to this file: for `evenkeel validate`.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
@@ -86,10 +90,15 @@ async fn consume(args: Args, format: Format) -> Result<Outcome, Failure> {
     if style == Style::Events {
         print(&events::startup_complete())?;
     }
+    let narrator = Narrator {
+        tells: style == Style::Events,
+        takes: Duration::from_millis(args.callback_ms.unwrap_or(0)),
+    };
     // Not for nothing: a revocation waits for a poll where there is a listener.
-    let subscribed = match style {
-        Style::Events => consumer.subscribe_with(args.topics, Narrator).await,
-        Style::Lines | Style::Json => consumer.subscribe(args.topics).await,
+    let subscribed = if narrator.tells || args.callback_ms.is_some() {
+        consumer.subscribe_with(args.topics, narrator).await
+    } else {
+        consumer.subscribe(args.topics).await
     };
     subscribed.map_err(|error| Failure::Usage(error.to_string()))?;
     let mut reader = Reader { committing, style, left: args.max_messages, told: BTreeSet::new() };
@@ -302,7 +311,8 @@ Examples:
   evenkeel consume --bootstrap b1:9092,b2:9092 --group g --topic a b --property client.id=reader
   evenkeel consume --bootstrap localhost:9092 --group g --topic orders --max-messages 10 --format json
   evenkeel consume --bootstrap localhost:9092 --group g --topic orders --events
-  evenkeel consume --bootstrap localhost:9092 --group g --topic orders --record run.jsonl";
+  evenkeel consume --bootstrap localhost:9092 --group g --topic orders --record run.jsonl
+  evenkeel consume --bootstrap localhost:9092 --group g --topic orders --callback-ms 8000 --jaeger";
 
 #[cfg(test)]
 mod tests {
@@ -319,6 +329,7 @@ mod tests {
             from_beginning: false,
             events,
             record: None,
+            callback_ms: None,
         };
         args.committing()
     }

@@ -1,16 +1,20 @@
-//! Spans for a collector: where `OTEL_EXPORTER_OTLP_ENDPOINT` is set, what the client tells
-//! `tracing` goes there by OTLP over HTTP, as JSON.
+//! Spans for a collector: where `OTEL_EXPORTER_OTLP_ENDPOINT` is set, or for `--jaeger`, what the
+//! client tells `tracing` goes there by OTLP over HTTP, as JSON.
 //!
-//! A finished request becomes a span with the times at which it was queued, sent and answered; a
-//! rebalance and a callback are spans already, which say themselves how long they lasted (on the
-//! monotonic clock, and also when something holds on to them). Other events become points inside
-//! of the span they occur in, or spans without duration. Written
-//! by hand: the OpenTelemetry SDK and its exporter are some 140 crates for these few lines.
+//! What says when it began and how long it lasted becomes a span of just that, be it a span or an
+//! event; other events become points inside of the span they occur in, and warnings that occur in none
+//! spans without duration.
+//! Here, on the thread that is watched, fields are only collected; messages are made of them by
+//! the thread that sends them. Written by hand: the OpenTelemetry SDK and its exporter are some 140
+//! crates for these few lines.
 
+mod goal;
+mod message;
 mod otlp;
 
+use message::Span;
 use otlp::Sender;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tracing::field::{Field, Visit};
@@ -38,59 +42,19 @@ pub(super) struct Exporter {
     sender: Sender,
 }
 
-/// A span as it is collected.
-#[derive(Clone, Debug)]
-struct Span {
-    trace: u128,
-    id: u64,
-    parent: Option<u64>,
-    name: String,
-    kind: u32,
-    start: SystemTime,
-    fields: Map<String, Value>,
-    points: Vec<Value>,
-}
-
-impl Span {
-    fn begin(name: String, within: Option<(u128, u64)>, start: SystemTime) -> Self {
-        let trace = within
-            .map_or_else(|| u128::from(otlp::random()) << 64 | u128::from(otlp::random()), |w| w.0);
-        let parent = within.map(|(_, id)| id);
-        let (fields, points) = (Map::new(), Vec::new());
-        Self { trace, id: otlp::random(), parent, name, kind: INTERNAL, start, fields, points }
-    }
-
-    /// The span in OTLP's JSON (opentelemetry-proto 1.x, `trace/v1`).
-    fn ended(self, end: SystemTime) -> Value {
-        let outcome = self.fields.get("outcome").and_then(Value::as_str).unwrap_or("ok");
-        let failed = !matches!(outcome, "ok" | "answered" | "completed" | "superseded" | "left");
-        let mut span = json!({
-            "traceId": format!("{:032x}", self.trace),
-            "spanId": format!("{:016x}", self.id),
-            "name": self.name,
-            "kind": self.kind,
-            "startTimeUnixNano": nanos(self.start),
-            "endTimeUnixNano": nanos(end),
-            "attributes": otlp::attributes(&self.fields),
-            "events": self.points,
-        });
-        if let Some(parent) = self.parent {
-            span["parentSpanId"] = format!("{parent:016x}").into();
-        }
-        if failed {
-            span["status"] = json!({"code": ERROR, "message": outcome});
-        }
-        span
-    }
-}
+/// The trace that a span belongs to, and its id in it.
+type Place = (u128, u64);
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Exporter {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
-        let within = span.parent().and_then(|parent| place(&parent));
-        let name = attributes.metadata().name().to_owned();
-        let mut begun = Span::begin(name, within, SystemTime::now());
+        let mut begun = Span::begin(attributes.metadata().name(), None, SystemTime::now());
         attributes.record(&mut Fields(&mut begun.fields));
+        let parent = span.parent().and_then(|parent| place(&parent));
+        match parent.or_else(|| goal::around(&context)) {
+            Some(within) => begun.put(within),
+            None => goal::root(&mut begun),
+        }
         span.extensions_mut().insert(begun);
     }
 
@@ -103,110 +67,98 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Exporter {
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let mut fields = Map::new();
-        event.record(&mut Fields(&mut fields));
         let now = SystemTime::now();
         let around = context.event_span(event);
-        let within = around.as_ref().and_then(place);
-        if event.metadata().target() == "evenkeel::request" {
-            self.sender.send(request(fields, within, now));
-            return;
+        let mut point = Span::begin(event.metadata().name(), None, now);
+        event.record(&mut Fields(&mut point.fields));
+        if point.tells_when() {
+            let within = around.as_ref().and_then(place).or_else(|| goal::around(&context));
+            within.into_iter().for_each(|within| point.put(within));
+            return self.sender.send(point);
         }
-        let name = name_of(event.metadata(), &mut fields);
-        if let Some(span) = around
-            && let Some(begun) = span.extensions_mut().get_mut::<Span>()
+        name(&mut point, event.metadata());
+        let around = around.as_ref().filter(|around| !goal::is(around));
+        let around = around.map(SpanRef::extensions_mut);
+        if let Some(mut around) = around
+            && let Some(begun) = around.get_mut::<Span>()
         {
-            let attributes = otlp::attributes(&fields);
-            begun
-                .points
-                .push(json!({"timeUnixNano": nanos(now), "name": name, "attributes": attributes}));
+            begun.points.push((now, point.name, point.fields));
             return;
         }
-        let mut point = Span::begin(name, within, now);
-        point.fields = fields;
-        self.sender.send(point.ended(now));
+        if *event.metadata().level() > Level::WARN {
+            return;
+        }
+        if let Some(within) = goal::around(&context) {
+            point.put(within);
+        }
+        self.sender.send(point);
     }
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
         let begun = context.span(&id).and_then(|span| span.extensions_mut().remove::<Span>());
         if let Some(mut begun) = begun {
-            if let Some(Value::String(callback)) = begun.fields.get("callback") {
-                begun.name = format!("{callback} callback");
-            }
-            let lasted = begun.fields.get("lasted_us").and_then(Value::as_u64);
-            let end = lasted.and_then(|us| begun.start.checked_add(Duration::from_micros(us)));
-            self.sender.send(begun.ended(end.unwrap_or_else(SystemTime::now)));
+            begun.end = SystemTime::now();
+            self.sender.send(begun);
         }
     }
 }
 
 /// The trace and the id of a span that is being collected.
-fn place<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>) -> Option<(u128, u64)> {
+fn place<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>) -> Option<Place> {
     span.extensions().get::<Span>().map(|begun| (begun.trace, begun.id))
 }
 
-/// A finished request: the event tells how long it was queued and how long in flight.
-fn request(fields: Map<String, Value>, within: Option<(u128, u64)>, end: SystemTime) -> Value {
-    let told = |key: &str| fields.get(key).and_then(Value::as_u64).unwrap_or(0);
-    let in_flight = Duration::from_micros(told("in_flight_us"));
-    let queued = Duration::from_millis(told("queued_ms"));
-    let sent = end.checked_sub(in_flight).unwrap_or(end);
-    let start = sent.checked_sub(queued).unwrap_or(sent);
-    let api = fields.get("api").and_then(Value::as_str).unwrap_or("unknown");
-    let mut span = Span::begin(format!("{api} request"), within, start);
-    (span.fields, span.kind) = (fields, CLIENT);
-    span.points.push(json!({"timeUnixNano": nanos(sent), "name": "sent"}));
-    span.ended(end)
-}
-
-/// An event's message, or where it was told.
-fn name_of(metadata: &Metadata<'_>, fields: &mut Map<String, Value>) -> String {
-    fields.insert("target".into(), metadata.target().into());
+/// An event is named by its message, or by where it was told.
+fn name(point: &mut Span, metadata: &Metadata<'_>) {
+    if let Some(at) = point.fields.iter().position(|(key, _)| *key == "message")
+        && let (_, Value::String(message)) = point.fields.remove(at)
+    {
+        point.name = message.into();
+    }
+    point.fields.push(("target", metadata.target().into()));
     if *metadata.level() <= Level::WARN {
-        fields.insert("level".into(), metadata.level().as_str().into());
-    }
-    match fields.remove("message") {
-        Some(Value::String(message)) => message,
-        _ => metadata.name().to_owned(),
+        point.fields.push(("level", metadata.level().as_str().into()));
     }
 }
 
-/// Nanoseconds since 1970, as text: OTLP's JSON writes 64-bit numbers so.
-fn nanos(at: SystemTime) -> String {
-    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos().to_string()
-}
+/// Collects fields; the last word on each counts.
+struct Fields<'a>(&'a mut Vec<(&'static str, Value)>);
 
-/// Collects fields as JSON.
-struct Fields<'a>(&'a mut Map<String, Value>);
+impl Fields<'_> {
+    fn set(&mut self, field: &Field, value: Value) {
+        match self.0.iter_mut().find(|(key, _)| *key == field.name()) {
+            Some((_, told)) => *told = value,
+            None => self.0.push((field.name(), value)),
+        }
+    }
+}
 
 impl Visit for Fields<'_> {
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.0.insert(field.name().into(), value.into());
+        self.set(field, value.into());
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.0.insert(field.name().into(), value.into());
+        self.set(field, value.into());
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.0.insert(field.name().into(), value.into());
+        self.set(field, value.into());
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.0.insert(field.name().into(), value.into());
+        self.set(field, value.into());
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.0.insert(field.name().into(), format!("{value:?}").into());
+        self.set(field, format!("{value:?}").into());
     }
 }
 
-/// `SPAN_KIND_INTERNAL`.
-const INTERNAL: u32 = 1;
-/// `SPAN_KIND_CLIENT`.
-const CLIENT: u32 = 3;
-/// `STATUS_CODE_ERROR`.
-const ERROR: u32 = 2;
+/// Not before 1970.
+fn since_1970(at: SystemTime) -> Duration {
+    at.duration_since(UNIX_EPOCH).unwrap_or_default()
+}
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 //! hold up what it watches.
 
 use super::super::output::complain;
-use serde_json::{Map, Value, json};
+use super::message::{Span, message};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 /// Takes spans that are over.
 #[derive(Debug)]
 pub(super) struct Sender {
-    queue: SyncSender<Option<Value>>,
+    queue: SyncSender<Option<Span>>,
     undelivered: Arc<AtomicU64>,
 }
 
 impl Sender {
-    pub(super) fn send(&self, span: Value) {
+    pub(super) fn send(&self, span: Span) {
         if self.queue.try_send(Some(span)).is_err() {
             self.undelivered.fetch_add(1, Ordering::Relaxed);
         }
@@ -30,7 +30,7 @@ impl Sender {
 /// What posts the spans. When it is dropped it has posted everything, or says what it could not.
 #[derive(Debug)]
 pub(in crate::command) struct Delivery {
-    queue: SyncSender<Option<Value>>,
+    queue: SyncSender<Option<Span>>,
     thread: Option<JoinHandle<Option<String>>>,
     undelivered: Arc<AtomicU64>,
 }
@@ -72,9 +72,11 @@ pub(super) fn start(endpoint: &str) -> Result<(Sender, Delivery), String> {
 /// Posts batches until it is told to end; the last reason why one was not taken.
 fn deliver(
     address: &Address,
-    spans: &Receiver<Option<Value>>,
+    spans: &Receiver<Option<Span>>,
     undelivered: &AtomicU64,
 ) -> Option<String> {
+    let service = std::env::var("OTEL_SERVICE_NAME").ok().filter(|name| !name.is_empty());
+    let service = service.unwrap_or_else(|| SERVICE.to_owned());
     let mut reason = None;
     let mut goes_on = true;
     while goes_on {
@@ -92,34 +94,13 @@ fn deliver(
         }
         let count = batch.len() as u64;
         if count > 0
-            && let Err(error) = address.post(&message(&batch))
+            && let Err(error) = address.post(&message(batch, &service))
         {
             undelivered.fetch_add(count, Ordering::Relaxed);
             reason = Some(error);
         }
     }
     reason
-}
-
-fn message(spans: &[Value]) -> String {
-    let service = json!({"key": "service.name", "value": {"stringValue": "evenkeel"}});
-    let scope = json!({"name": "evenkeel", "version": env!("CARGO_PKG_VERSION")});
-    json!({"resourceSpans": [{
-        "resource": {"attributes": [service]},
-        "scopeSpans": [{"scope": scope, "spans": spans}],
-    }]})
-    .to_string()
-}
-
-/// Fields as OTLP's attributes.
-pub(super) fn attributes(fields: &Map<String, Value>) -> Value {
-    let value = |value: &Value| match value {
-        Value::Bool(yes) => json!({"boolValue": yes}),
-        Value::Number(number) => json!({"intValue": number.to_string()}),
-        Value::String(text) => json!({"stringValue": text}),
-        other => json!({"stringValue": other.to_string()}),
-    };
-    fields.iter().map(|(key, field)| json!({"key": key, "value": value(field)})).collect()
 }
 
 /// Where spans are posted to.
@@ -192,6 +173,8 @@ pub(super) fn random() -> u64 {
     RandomState::new().hash_one(CALLS.fetch_add(1, Ordering::Relaxed)).max(1)
 }
 
+/// What the client's spans are filed under where `OTEL_SERVICE_NAME` says nothing else.
+const SERVICE: &str = "client";
 static CALLS: AtomicU64 = AtomicU64::new(0);
 /// OTLP over HTTP.
 const PORT: u16 = 4318;

@@ -1,6 +1,9 @@
 //! A receiver on a socket is told what `tracing` was told.
 
+mod scripted;
+
 use super::layer;
+use super::message::Span;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -34,12 +37,15 @@ fn a_request_is_a_span_from_its_queueing_to_its_answer() {
         let around = tracing::info_span!(target: "evenkeel::rebalance", "rebalance", group = "g");
         around.in_scope(|| {
             tracing::info!(target: "evenkeel::rebalance", partitions = 3, "assignment changed");
-            tracing::debug!(
+            tracing::event!(
                 target: "evenkeel::request",
-                api = "Fetch",
+                tracing::Level::DEBUG,
+                otel.name = "Fetch request",
+                otel.status_code = "ERROR",
+                otel.status_message = "timed out",
+                began_us = 1_000_000_u64,
+                lasted_us = 9_500_u64,
                 queued_ms = 7_u64,
-                in_flight_us = 2_500_u64,
-                outcome = "timed out",
             );
         });
     });
@@ -57,7 +63,8 @@ fn a_request_is_a_span_from_its_queueing_to_its_answer() {
         span[key].as_str().and_then(|nanos| nanos.parse().ok()).expect("nanoseconds as text")
     };
     assert_eq!(request["name"], "Fetch request");
-    assert_eq!(at(request, "endTimeUnixNano") - at(request, "startTimeUnixNano"), 9_500_000);
+    assert_eq!(at(request, "startTimeUnixNano"), 1_000_000_000);
+    assert_eq!(at(request, "endTimeUnixNano"), 1_009_500_000);
     assert_eq!(request["parentSpanId"], rebalance["spanId"]);
     assert_eq!(request["traceId"], rebalance["traceId"]);
     assert_eq!(request["status"]["message"], "timed out");
@@ -78,19 +85,25 @@ fn a_rebalance_holds_its_callback_and_its_commit_and_each_lasts_as_long_as_it_sa
         let rebalance =
             tracing::info_span!(parent: None, "rebalance", outcome = empty, lasted_us = empty);
         let callback = tracing::info_span!(
-            parent: &rebalance, "callback", callback = "revoked", outcome = empty, lasted_us = empty
+            parent: &rebalance, "callback", otel.name = "revoked callback",
+            otel.status_code = empty, otel.status_message = empty, lasted_us = empty
         );
-        callback.record("outcome", "panicked");
+        callback.record("otel.name", "revoked callback (panicked)");
+        callback.record("otel.status_code", "ERROR");
+        callback.record("otel.status_message", "panicked");
         callback.record("lasted_us", 700_000_u64);
         drop(callback);
         rebalance.record("outcome", "completed");
         rebalance.record("lasted_us", 900_000_u64);
         // The commit's answer comes after the end of the rebalance that it belongs to.
-        tracing::debug!(
+        tracing::event!(
             target: "evenkeel::request",
             parent: &rebalance,
-            api = "OffsetCommit",
-            outcome = "answered",
+            tracing::Level::DEBUG,
+            otel.name = "commit",
+            otel.kind = "client",
+            began_us = 0_u64,
+            lasted_us = 0_u64,
         );
     });
     let receiver = std::thread::spawn(move || receive(&listener, "200 OK"));
@@ -109,7 +122,7 @@ fn a_rebalance_holds_its_callback_and_its_commit_and_each_lasts_as_long_as_it_sa
     assert_eq!((lasted(callback), lasted(rebalance)), (700_000_000, 900_000_000));
     assert_eq!(
         (&callback["name"], &commit["name"]),
-        (&json!("revoked callback"), &json!("OffsetCommit request"))
+        (&json!("revoked callback (panicked)"), &json!("commit"))
     );
     for child in [callback, commit] {
         assert_eq!(child["parentSpanId"], rebalance["spanId"]);
@@ -127,7 +140,7 @@ fn a_receiver_that_is_not_there_holds_up_nothing() {
         format!("http://{}", listener.local_addr().expect("it is bound"))
     };
     let (exporter, delivery) = layer(&endpoint).expect("the endpoint is well formed");
-    exporter.sender.send(Value::Null);
+    exporter.sender.send(Span::begin("poll", None, std::time::SystemTime::now()));
     let undelivered = std::sync::Arc::clone(delivery.undelivered());
     drop(delivery);
     assert_eq!(undelivered.load(std::sync::atomic::Ordering::Relaxed), 1);

@@ -16,6 +16,7 @@ mod stream;
 use super::core::{Sabotage, WrongDriver};
 use super::path::Plan;
 use super::schedule::STEP_MS;
+use super::told;
 use super::view::{ConsumerView, Got, GroupView, News, Sent, View};
 use application::Order;
 use broker::{Hooks, cluster};
@@ -108,6 +109,7 @@ impl<'a> Client<'a> {
             group: None,
             infeasible: None,
         };
+        told::begun(world.started);
         drop(entered);
         let mut client = Self { runtime, world };
         client.world.hide_unresolved();
@@ -162,12 +164,13 @@ impl World<'_> {
         if let Some(tape) = &mut self.links.tape {
             tape.clear();
         }
-        let until = plan.dates[step];
+        let (until, began) = (plan.dates[step], Instant::now());
         if super::core::at_deadline(action) {
             self.wait(until - STEP_MS).await;
         }
         self.act(action, plan, step).await?;
         self.wait(until).await;
+        told::stepped(action, step, began, self.started);
         Ok(self.view())
     }
 

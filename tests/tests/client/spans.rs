@@ -1,16 +1,15 @@
 //! Rebalances and callbacks as spans: against the test broker, in memory, under paused time, so
 //! that durations are exact.
 
-use evenkeel::{
-    Address, ConnectError, Connecting, Connector, Consumer, ConsumerBuilder, ListenerError,
-    RebalanceContext, RebalanceListener, Stream, TopicPartition,
-};
-use evenkeel_broker::{Cluster, WeakCluster};
+use crate::support::{self, SECOND};
+use evenkeel::record::encode::{BatchBuilder, HeaderBytes};
+use evenkeel::{Consumer, ListenerError, RebalanceContext, RebalanceListener, TopicPartition};
+use evenkeel_broker::Cluster;
+use evenkeel_tests::validated::Validated;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::runtime::Handle;
 use tokio::time::sleep;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -18,6 +17,7 @@ use tracing::{Event, Metadata, Subscriber};
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_callback_is_a_span_of_its_length_inside_of_its_rebalance() {
+    let _runs = Validated::begin();
     let (told, _guard) = Told::listen();
     let cluster = cluster();
     let mut consumer = member(&cluster, 1);
@@ -44,7 +44,87 @@ async fn a_slow_callback_is_a_span_of_its_length_inside_of_its_rebalance() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_slower_than_a_heartbeat_is_in_the_name_with_what_is_left_of_the_clocks() {
+    let _runs = Validated::begin();
+    let (told, _guard) = Told::listen();
+    let cluster = Cluster::builder().nodes(1).topic("t", 4);
+    let cluster = cluster.set("group.consumer.heartbeat.interval.ms", "500");
+    let cluster = cluster.build().expect("a cluster");
+    let (mut a, mut b) = (member(&cluster, 1), member(&cluster, 2));
+    a.subscribe_with(["t"], Slow).await.expect("subscribed");
+    a.poll(2 * SECOND).await.expect("poll goes well");
+
+    let callback = told.one("callback", "otel.name", "assigned callback (slow)");
+    assert_eq!((callback.text("slow"), callback.number("slow_over_ms")), ("true", 500));
+    assert_eq!(callback.text("partitions_named"), "t 0 1 2 3");
+    assert_eq!(callback.number("rebalance_left_ms"), 299_300);
+    assert_eq!(callback.number("poll_interval_left_ms"), 299_300);
+    let rebalance = told.one("rebalance", "otel.name", "rebalance (slow assigned callback)");
+    assert_eq!(callback.parent, Some(rebalance.id));
+    assert_eq!(callback.number("began_us"), rebalance.number("began_us"));
+    assert_eq!(rebalance.number("lasted_us"), 700_000);
+    assert_eq!(rebalance.number("slowest_ms"), 700);
+    assert_eq!(rebalance.number("rebalance_timeout_ms"), 300_000);
+    assert_eq!(rebalance.number("rebalance_left_ms"), 299_300);
+    assert!(rebalance.number("heartbeat_age_ms") <= 500, "{rebalance:?}");
+    let acknowledged = told.one("request", "otel.name", "acknowledgement heartbeat");
+    assert_eq!(acknowledged.parent, Some(rebalance.id));
+    assert_eq!(acknowledged.number("began_us"), callback.number("began_us") + 700_000);
+
+    // The other one joins, and this one does not poll: nothing can be taken from it.
+    b.subscribe(["t"]).await.expect("subscribed");
+    b.poll(SECOND).await.expect("poll goes well");
+    sleep(3 * SECOND).await;
+    let _ = a.poll(2 * SECOND).await.expect_err("the revoked callback fails");
+    a.poll(2 * SECOND).await.expect("poll goes well");
+    let wait = told.one("wait", "otel.name", "waiting for poll (slow)");
+    assert!((2_500_000..=4_000_000).contains(&wait.number("lasted_us")), "{wait:?}");
+    let waited = told.span(wait.parent.expect("it is a part of something"));
+    assert_eq!(waited.text("otel.name"), "rebalance (slow poll)");
+    assert_eq!(wait.number("began_us"), waited.number("began_us"));
+    let revoked = told.one("callback", "otel.name", "revoked callback (failed)");
+    assert_eq!(revoked.parent, Some(waited.id));
+    assert_eq!(revoked.number("began_us"), wait.number("began_us") + wait.number("lasted_us"));
+    assert_eq!(waited.number("lasted_us"), wait.number("lasted_us") + 300_000);
+    a.close(5 * SECOND).await;
+    b.close(5 * SECOND).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_and_the_work_on_its_records_are_spans_linked_to_their_producers() {
+    let _runs = Validated::begin();
+    let (told, _guard) = Told::listen();
+    let cluster = cluster();
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let traced: [HeaderBytes; 2] = [(b"traceparent", Some(parent.as_bytes())), (b"other", None)];
+    let batch = BatchBuilder::new(0)
+        .record(1_000, None, Some(b"a"), &traced)
+        .record(1_000, None, Some(b"b"), &traced)
+        .record(1_000, None, Some(b"c"), &[(b"traceparent", Some(b"none"))]);
+    cluster.append_batch("t", 0, &batch.build()).expect("it exists");
+    let mut consumer =
+        support::member(&cluster, "g", 1).link_producers(true).build().expect("valid");
+    consumer.subscribe(["t"]).await.expect("subscribed");
+    while consumer.poll(SECOND).await.expect("poll goes well").is_empty() {}
+    sleep(3 * SECOND).await;
+    consumer.poll(Duration::ZERO).await.expect("poll goes well");
+
+    let poll = told.one("poll", "otel.name", "poll t");
+    assert_eq!(poll.text("messaging.operation.type"), "receive");
+    assert_eq!(poll.text("messaging.consumer.group.name"), "g");
+    assert_eq!(poll.number("messaging.batch.message_count"), 3);
+    assert_eq!(poll.text("messaging.destination.partition.id"), "0");
+    assert_eq!(poll.text("links"), parent);
+    let process = told.one("process", "otel.name", "process t");
+    assert_eq!((process.parent, process.text("otel.kind")), (Some(poll.id), "consumer"));
+    assert_eq!(process.number("lasted_us"), 3_000_000);
+    assert_eq!(process.number("began_us"), poll.number("began_us") + poll.number("lasted_us"));
+    consumer.close(5 * SECOND).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_leave_holds_its_callback_and_the_commit_before_it() {
+    let _runs = Validated::begin();
     let (told, _guard) = Told::listen();
     let cluster = cluster();
     cluster.append("t", 0, None, Some(b"value")).expect("it exists");
@@ -61,12 +141,15 @@ async fn a_leave_holds_its_callback_and_the_commit_before_it() {
     assert_eq!((leave.number("partitions_before"), leave.number("partitions_after")), (4, 0));
     let commit = told.one("request", "api", "OffsetCommit");
     assert_eq!((commit.parent, commit.text("outcome")), (Some(leave.id), "answered"));
-    let heartbeat = told.all("request", "api", "ConsumerGroupHeartbeat");
-    assert!(heartbeat.iter().all(|request| request.parent.is_none()), "{heartbeat:?}");
+    let heartbeats = told.all("request", "api", "ConsumerGroupHeartbeat");
+    let inside = heartbeats.iter().filter(|request| request.parent.is_some());
+    let inside: Vec<_> = inside.map(|request| request.text("otel.name")).collect();
+    assert_eq!(inside, ["acknowledgement heartbeat", "leave"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_callback_that_outlives_its_poll_says_how_often_it_was_suspended() {
+    let _runs = Validated::begin();
     let (told, _guard) = Told::listen();
     let cluster = cluster();
     let mut consumer = member(&cluster, 1);
@@ -85,6 +168,7 @@ async fn a_callback_that_outlives_its_poll_says_how_often_it_was_suspended() {
 
 #[tokio::test(start_paused = true)]
 async fn a_callback_that_close_drops_and_one_that_panics_say_so() {
+    let _runs = Validated::begin();
     let (told, _guard) = Told::listen();
     let cluster = cluster();
     let mut consumer = member(&cluster, 1);
@@ -104,6 +188,7 @@ async fn a_callback_that_close_drops_and_one_that_panics_say_so() {
 
 #[tokio::test(start_paused = true)]
 async fn a_second_member_makes_the_first_one_shrink_and_each_target_is_a_rebalance() {
+    let _runs = Validated::begin();
     let (told, _guard) = Told::listen();
     let cluster = cluster();
     let (mut a, mut b) = (member(&cluster, 1), member(&cluster, 2));
@@ -128,9 +213,10 @@ async fn a_second_member_makes_the_first_one_shrink_and_each_target_is_a_rebalan
 
 #[tokio::test(start_paused = true)]
 async fn partitions_lost_to_the_poll_interval_are_a_rebalance_until_the_application_was_told() {
+    let _runs = Validated::begin();
     let (told, _guard) = Told::listen();
     let cluster = cluster();
-    let builder = builder(&cluster, 1).property("max.poll.interval.ms", "10000");
+    let builder = support::member(&cluster, "g", 1).property("max.poll.interval.ms", "10000");
     let mut consumer = builder.build().expect("valid");
     consumer.subscribe_with(["t"], Slow).await.expect("subscribed");
     consumer.poll(2 * SECOND).await.expect("poll goes well");
@@ -206,40 +292,8 @@ fn cluster() -> Cluster {
     Cluster::builder().nodes(1).topic("t", 4).build().expect("a cluster")
 }
 
-fn builder(cluster: &Cluster, seed: u64) -> ConsumerBuilder {
-    Consumer::builder()
-        .bootstrap_servers(cluster.bootstrap_servers())
-        .group_id("g")
-        .property("auto.offset.reset", "earliest")
-        .connector(InMemory(cluster.downgrade()))
-        .spawn_on(Handle::current())
-        .seed(seed)
-}
-
 fn member(cluster: &Cluster, seed: u64) -> Consumer {
-    builder(cluster, seed).build().expect("valid")
-}
-
-/// Connects to a cluster of this process without sockets.
-struct InMemory(WeakCluster);
-
-impl fmt::Debug for InMemory {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("InMemory")
-    }
-}
-
-impl Connector for InMemory {
-    fn connect(&self, address: &Address) -> Connecting {
-        let refused = || ConnectError::Connect(format!("{address}: connection refused"));
-        let stream = self.0.upgrade().and_then(|cluster| {
-            let node = cluster.node_at(&address.host, address.port)?;
-            cluster.connect_in_memory(node)
-        });
-        let connected =
-            stream.map(|stream| Box::new(stream) as Box<dyn Stream>).ok_or_else(refused);
-        Box::pin(async move { connected })
-    }
+    support::member(cluster, "g", seed).build().expect("valid")
 }
 
 /// What was told: spans, and requests as if they were spans.
@@ -342,5 +396,3 @@ impl Visit for Fields {
         self.0.insert(field.name(), format!("{value:?}"));
     }
 }
-
-const SECOND: Duration = Duration::from_secs(1);
