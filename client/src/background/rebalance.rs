@@ -50,6 +50,8 @@ struct Open {
     aim: Aim,
     /// The heartbeat that told that the aim is reached.
     acknowledgement: Option<RequestId>,
+    /// The coordinator has its answer; what is missing is the end of a callback.
+    is_acknowledged: bool,
     /// The longest wait that was slow, and for what.
     slowest: Option<(Duration, &'static str)>,
     reason: Option<&'static str>,
@@ -90,6 +92,9 @@ impl Rebalances {
             Command::CallbackDone { incarnation, .. } => {
                 if let Some((lasted, called)) = self.clocks.on_called() {
                     self.took(lasted, called);
+                    if self.open.as_ref().is_some_and(|open| open.is_acknowledged) {
+                        self.finish("completed");
+                    }
                 }
                 if let Some(Open { aim: Aim::Told { outcome, callback }, .. }) = &self.open
                     && *callback == Some(*incarnation)
@@ -110,7 +115,7 @@ impl Rebalances {
         };
         let begun = outside.max(open.begun);
         let waited = begun.elapsed();
-        if waited.is_zero() || open.acknowledgement.is_some() {
+        if waited < WAIT_TOLD_MIN || open.acknowledgement.is_some() {
             return;
         }
         let is_slow = waited > self.clocks.slow_over;
@@ -197,8 +202,13 @@ impl Rebalances {
         self.clocks.on_accepted(answer.heartbeat_interval_ms);
         let before = member.epoch;
         member.epoch = answer.epoch.or(before);
-        if self.open.as_ref().is_some_and(|open| open.acknowledgement == Some(id)) {
-            self.finish("completed");
+        if let Some(open) = &mut self.open
+            && open.acknowledgement == Some(id)
+        {
+            open.is_acknowledged = true;
+            if !self.clocks.is_calling() {
+                self.finish("completed");
+            }
         }
         let Some(member) = &self.member else { return };
         let Some(target) = &answer.assignment else { return };
@@ -308,12 +318,20 @@ impl Rebalances {
             poll_interval_left_ms = field::Empty,
             heartbeat_age_ms = field::Empty,
         );
-        let (acknowledgement, slowest, reason) = (None, None, None);
-        self.open = Some(Open { span, begun, aim, acknowledgement, slowest, reason });
+        self.open = Some(Open {
+            span,
+            begun,
+            aim,
+            acknowledgement: None,
+            is_acknowledged: false,
+            slowest: None,
+            reason: None,
+        });
     }
 
     fn finish(&mut self, outcome: &str) {
         let Some(open) = self.open.take() else { return };
+        let outcome = if open.is_acknowledged { "completed" } else { outcome };
         if open.span.is_disabled() {
             return;
         }
@@ -373,6 +391,9 @@ impl Open {
         }
     }
 }
+
+/// A wait for a poll that is shorter is the application's loop, not something that was waited for.
+const WAIT_TOLD_MIN: Duration = Duration::from_millis(5);
 
 impl Drop for Rebalances {
     /// The background ends without having left.

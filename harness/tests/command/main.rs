@@ -31,6 +31,17 @@ fn a_wrong_flag_exits_with_2() {
     assert!(ended.err.contains("--mutants"), "what was meant is not offered:\n{}", ended.err);
 }
 
+#[cfg(not(feature = "jaeger"))]
+#[test]
+fn a_jaeger_that_is_not_built_in_exits_with_2_and_says_how_to_build_it() {
+    for args in [["--jaeger"].as_slice(), &["replay", "--jaeger=4000"]] {
+        let ended = run(args);
+        assert_eq!(ended.code, 2, "{}", ended.err);
+        assert!(ended.err.contains("--features jaeger"), "{}", ended.err);
+        assert!(ended.err.contains("protoc"), "{}", ended.err);
+    }
+}
+
 #[test]
 fn an_unknown_slice_exits_with_2_and_names_the_known_ones() {
     for command in ["check", "explore"] {

@@ -41,6 +41,11 @@ impl Clocks {
         self.called = Some((Instant::now(), callback));
     }
 
+    /// Whether a callback runs.
+    pub(super) fn is_calling(&self) -> bool {
+        self.called.is_some()
+    }
+
     /// How long the callback took that is over, and which it was.
     pub(super) fn on_called(&mut self) -> Option<(Duration, &'static str)> {
         self.called.take().map(|(since, callback)| (since.elapsed(), callback))

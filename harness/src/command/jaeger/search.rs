@@ -57,7 +57,9 @@ impl Search {
     fn is(&self, span: &Span) -> bool {
         let Query { service, operation, start, end, .. } = &self.query;
         service.as_ref().is_none_or(|service| *service == span.service)
-            && operation.as_ref().is_none_or(|name| name.is_empty() || *name == span.name)
+            && operation
+                .as_ref()
+                .is_none_or(|name| *name == span.name || ANY.contains(&name.as_str()))
             && start.is_none_or(|start| span.start_us >= start)
             && end.is_none_or(|end| span.start_us <= end)
             && (self.min_us..=self.max_us).contains(&span.duration_us)
@@ -93,6 +95,9 @@ fn microseconds(text: &str) -> Result<u64, String> {
     let duration = Duration::try_from_secs_f64(number * seconds).map_err(|_| wrong())?;
     u64::try_from(duration.as_micros()).map_err(|_| wrong())
 }
+
+/// What the page, or its address, says for any operation.
+const ANY: [&str; 2] = ["", "all"];
 
 #[cfg(test)]
 mod tests {
