@@ -28,9 +28,10 @@ use kafka_protocol::messages::offset_fetch_response::{
 };
 use kafka_protocol::messages::{
     ApiVersionsResponse, BrokerId, ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
-    FetchRequest, FetchResponse, FindCoordinatorResponse, ListOffsetsResponse, MetadataResponse,
-    OffsetCommitRequest, OffsetCommitResponse, OffsetFetchResponse, RequestHeader, ResponseHeader,
-    api_versions_response::ApiVersion, find_coordinator_response::Coordinator,
+    FetchRequest, FetchResponse, FindCoordinatorResponse, ListOffsetsResponse, MetadataRequest,
+    MetadataResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetFetchResponse,
+    RequestHeader, ResponseHeader, api_versions_response::ApiVersion,
+    find_coordinator_response::Coordinator,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes, VersionRange};
 use std::collections::{BTreeMap, BTreeSet};
@@ -251,6 +252,40 @@ fn nothing_committed_and_no_such_record_are_none() {
 }
 
 #[test]
+fn topics_are_described_by_name_or_all_of_them_and_never_created() {
+    let wire: MetadataRequest = received(Request::Topics { topic: None });
+    assert_eq!((wire.topics, wire.allow_auto_topic_creation), (None, false), "null is all");
+    let one = || Request::Topics { topic: Some("t".into()) };
+    let wire: MetadataRequest = received(one());
+    assert_eq!(wire.topics.map(|topics| topics.len()), Some(1));
+    let partition = |index| {
+        MetadataResponsePartition::default()
+            .with_partition_index(index)
+            .with_leader_id(BrokerId(1))
+            .with_replica_nodes(vec![BrokerId(1), BrokerId(2)])
+            .with_isr_nodes(vec![BrokerId(1)])
+            .with_offline_replicas(vec![BrokerId(2)])
+    };
+    let known = MetadataResponseTopic::default()
+        .with_name(Some(StrBytes::from_static_str("t").into()))
+        .with_topic_id(Uuid::from_bytes(TOPIC.0))
+        .with_is_internal(true)
+        .with_partitions(vec![partition(1), partition(0)]);
+    let answer = MetadataResponse::default().with_topics(vec![known]);
+    let Response::Topics(Ok(topics)) = answered(one(), &answer) else { panic!() };
+    let topic = topics[&"t".into()].as_ref().expect("known");
+    assert_eq!((topic.id, topic.is_internal), (TOPIC, true));
+    let indexes: Vec<_> = topic.partitions.iter().map(|partition| partition.partition).collect();
+    assert_eq!(indexes, [0, 1], "by index");
+    let first = &topic.partitions[0];
+    assert_eq!(first.replicas, [NodeId(1), NodeId(2)]);
+    assert_eq!((&first.in_sync[..], &first.offline[..]), (&[NodeId(1)][..], &[NodeId(2)][..]));
+    let refused = MetadataResponse::default().with_error_code(129);
+    let answer = answered(one(), &refused);
+    assert_same(&answer, &Response::Topics(Err(ErrorCode::RebootstrapRequired)));
+}
+
+#[test]
 fn metadata_names_brokers_leaders_and_missing_topics() {
     let request = Request::Metadata { topics: Some(BTreeSet::from(["t".into(), "u".into()])) };
     let broker = MetadataResponseBroker::default()
@@ -369,6 +404,7 @@ fn exchanges() -> Vec<(Request, Bytes)> {
     let topic = MetadataResponseTopic::default().with_partitions(vec![partition]);
     let answer = MetadataResponse::default().with_topics(vec![topic]);
     add(Request::Metadata { topics: None }, &|version| frame(version, &answer));
+    add(Request::Topics { topic: None }, &|version| frame(version, &answer));
     let keys = vec![ApiVersion::default().with_api_key(1); 9];
     let answer = ApiVersionsResponse::default().with_api_keys(keys);
     add(Request::ApiVersions, &|version| frame(version, &answer));
