@@ -6,7 +6,7 @@
 
 use crate::CallId;
 use crate::group::CommitId;
-use crate::request::{ListedOffset, OffsetAt};
+use crate::request::{Kind, ListedOffset, OffsetAt};
 use crate::{Answer, CallFault};
 use evenkeel_spec::words::{
     Committed, ErrorCode, Step, TopicIdPartition, TopicName, TopicPartition,
@@ -29,6 +29,22 @@ pub(crate) enum Call {
     Position(TopicPartition),
     /// What brokers are asked for.
     Inquiry(Inquiry),
+}
+
+impl Call {
+    /// As what it is counted.
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Unsubscribe => Kind::Unsubscribe,
+            Self::Commit { .. } => Kind::OffsetCommit,
+            Self::Position(_) => Kind::Position,
+            Self::Inquiry(inquiry) => match inquiry.question {
+                Question::Committed(_) => Kind::OffsetFetch,
+                Question::Offsets(_) => Kind::ListOffsets,
+                Question::Topics { .. } => Kind::Metadata,
+            },
+        }
+    }
 }
 
 /// How a call ended.
@@ -141,10 +157,6 @@ impl Inquiry {
     }
 }
 
-/// How many calls may be open: a handle and its committers that wait for more than this have lost
-/// count, and each costs a timer.
-const CALLS_MAX: usize = 1_024;
-
 /// The open calls.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Calls {
@@ -153,9 +165,10 @@ pub(crate) struct Calls {
 }
 
 impl Calls {
-    /// Whether no further call is taken.
-    pub(crate) fn is_full(&self) -> bool {
-        self.open.len() >= CALLS_MAX
+    /// Whether a call is open.
+    #[cfg(debug_assertions)]
+    pub(crate) fn is_open(&self, id: CallId) -> bool {
+        self.open.contains_key(&id)
     }
 
     /// A call was made.
@@ -201,6 +214,14 @@ impl Calls {
     pub(crate) fn hold(&mut self, id: CallId, outcome: Outcome) {
         if let Some(Call::Commit { held, .. }) = self.open.get_mut(&id) {
             *held = Some(outcome);
+        }
+    }
+
+    /// The answer of a commit that waits for earlier ones.
+    pub(crate) fn held(&self, id: CallId) -> Option<Outcome> {
+        match self.open.get(&id)? {
+            Call::Commit { held, .. } => held.clone(),
+            Call::Unsubscribe | Call::Position(_) | Call::Inquiry(_) => None,
         }
     }
 

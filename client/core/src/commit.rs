@@ -243,6 +243,24 @@ impl Commit {
         }
     }
 
+    /// The request was withdrawn before it was sent: what it was for waits again (O12).
+    pub fn on_withdrawn(&mut self) {
+        if let Some(flight) = self.in_flight.take() {
+            self.pending.splice(0..0, flight.entries);
+        }
+    }
+
+    /// The application's commits in the request in flight.
+    #[must_use]
+    pub fn in_flight_of_users(&self) -> Vec<CommitId> {
+        let entries = self.in_flight.iter().flat_map(|flight| &flight.entries);
+        let user = |entry: &Entry| match entry.purpose {
+            Purpose::User(id) => Some(id),
+            Purpose::Released | Purpose::Parted => None,
+        };
+        entries.filter_map(user).collect()
+    }
+
     /// The backoff is over.
     pub fn on_backoff(&mut self) {
         self.backing_off = false;

@@ -43,6 +43,12 @@ pub struct Config {
     pub reconnect_backoff_ms: u64,
     /// `reconnect.backoff.max.ms`.
     pub reconnect_backoff_max_ms: u64,
+    /// Calls of the application that are not over at once; more are refused.
+    pub request_queue_max: usize,
+    /// Requests of the application in flight on one connection.
+    pub in_flight_max: usize,
+    /// Whether the group's requests have a connection of their own.
+    pub coordinator_connection: CoordinatorConnection,
     /// `request.timeout.ms`.
     pub request_timeout_ms: u64,
     /// `retry.backoff.ms`.
@@ -85,6 +91,9 @@ impl Config {
             metadata_max_age_ms: 300_000,
             reconnect_backoff_ms: 50,
             reconnect_backoff_max_ms: 1_000,
+            request_queue_max: 1_024,
+            in_flight_max: 2,
+            coordinator_connection: CoordinatorConnection::Shared,
             request_timeout_ms: 30_000,
             retry_backoff_ms: 100,
             retry_backoff_max_ms: 1_000,
@@ -95,6 +104,16 @@ impl Config {
             mutant: None,
         }
     }
+}
+
+/// `coordinator.connection`: how the group's requests reach their broker.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum CoordinatorConnection {
+    /// On the broker's one connection; on a second one only while that is throttled or parked.
+    #[default]
+    Shared,
+    /// On one of their own, as Kafka's consumer does it.
+    Dedicated,
 }
 
 /// `auto.offset.reset`: where to start without a committed offset, or after

@@ -9,7 +9,7 @@ mod chunk;
 mod command;
 pub mod commit;
 mod config;
-mod connection;
+pub mod connection;
 pub mod disposition;
 mod fetch;
 pub mod group;
@@ -23,14 +23,15 @@ mod shell;
 #[cfg(test)]
 mod table;
 mod time;
+pub mod turn;
 
 pub use chunk::{Chunk, Taken};
 pub use command::{Command, SeekTo};
-pub use config::{Config, Isolation, OffsetReset};
+pub use config::{Config, CoordinatorConnection, Isolation, OffsetReset};
 pub use incarnation::{Incarnation, Incarnations};
 pub use output::{
     Answer, Assignment, CallFault, Callback, Cause, CloseReport, Delivery, DisconnectReason,
     Misbehaved, Output, Part, PollFault, Warning,
 };
-pub use shell::Shell;
+pub use shell::{LaneDepth, Shell};
 pub use time::{Address, CallId, ConnectionId, RequestId, Time};

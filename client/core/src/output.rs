@@ -1,7 +1,8 @@
 //! What the shell orders its driver to do, and what it tells the application.
 
 use crate::group::{CommitError, Fault, LostReason};
-use crate::request::{ListedOffset, Request, TopicDescription};
+use crate::request::queue::Lane;
+use crate::request::{Counts, Ended, Kind, ListedOffset, Request, TopicDescription};
 use crate::{Address, CallId, Chunk, ConnectionId, Incarnation, RequestId, Time};
 use evenkeel_spec::words::{
     Committed, ErrorCode, LeaderEpoch, Offset, Owner, TopicIdPartition, TopicName, TopicPartition,
@@ -66,6 +67,8 @@ pub enum Output<C: Chunk> {
         /// How.
         result: Result<Answer, CallFault>,
     },
+    /// A request is over: for spans and metrics.
+    Ended(Ended),
     /// Something that a human should read once.
     Warn(Warning),
     /// The consumer has ended. Write what was sent before it, then stop; nothing follows but
@@ -259,6 +262,8 @@ pub enum Misbehaved {
 pub enum DisconnectReason {
     /// Nothing was sent for `connections.max.idle.ms`.
     Idle,
+    /// Nothing needs it any more: a second connection to a broker, or a bootstrap server's.
+    Needless,
     /// It failed.
     Failed(Cause),
     /// The consumer ends.
@@ -297,4 +302,6 @@ pub struct CloseReport {
     pub calls_failed: usize,
     /// Bytes that were fetched and never returned.
     pub bytes_discarded: usize,
+    /// What became of all requests since the start, by lane and kind.
+    pub requests: BTreeMap<(Lane, Kind), Counts>,
 }

@@ -1,10 +1,21 @@
 //! What the shell says to brokers and hears from them: semantic words without versions, sentinels
-//! or the group's id, which the driver's codec adds.
+//! or the group's id, which the driver's codec adds. And the machines that account for it: [`desk`].
+
+pub mod desk;
+mod ended;
+mod kind;
+pub mod ledger;
+mod mutant;
+pub mod queue;
+
+pub use ended::{Counts, Ended, Waits};
+pub use kind::Kind;
+pub use mutant::Mutant;
 
 use crate::{Address, Isolation};
 use evenkeel_spec::words::{
-    Committed, ErrorCode, Heartbeat, HeartbeatAnswer, LeaderEpoch, NodeId, Offset, OffsetCommit,
-    OffsetFetch, OffsetsCommitted, TopicId, TopicIdPartition, TopicName,
+    Committed, ErrorCode, Heartbeat, HeartbeatAnswer, HeartbeatEpoch, LeaderEpoch, NodeId, Offset,
+    OffsetCommit, OffsetFetch, OffsetsCommitted, TopicId, TopicIdPartition, TopicName,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -57,6 +68,76 @@ pub enum Request {
     },
     /// `Fetch` (key 1), without a session (session id 0, epoch -1).
     Fetch(Fetch),
+}
+
+impl queue::Question for Request {
+    fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::FindCoordinator, Self::FindCoordinator) => true,
+            (Self::Topics { topic: all }, Self::Topics { topic: one }) => all == one,
+            (Self::Metadata { topics: all }, Self::Metadata { topics: some }) => {
+                match (all, some) {
+                    (_, None) => true,
+                    (None, Some(_)) => false,
+                    (Some(all), Some(some)) => all.is_superset(some),
+                }
+            }
+            (Self::OffsetFetch { fetch: all, .. }, Self::OffsetFetch { fetch: some, .. }) => {
+                let contains = match (&all.partitions, &some.partitions) {
+                    (None, _) => true,
+                    (Some(_), None) => false,
+                    (Some(all), Some(some)) => all.is_superset(some),
+                };
+                contains && all.owner == some.owner
+            }
+            (
+                Self::ListOffsets { partitions: all, isolation, .. },
+                Self::ListOffsets { partitions: some, isolation: same, .. },
+            ) => isolation == same && some.iter().all(|(id, at)| all.get(id) == Some(at)),
+            (
+                Self::ApiVersions
+                | Self::Metadata { .. }
+                | Self::Topics { .. }
+                | Self::FindCoordinator
+                | Self::Heartbeat(_)
+                | Self::OffsetCommit { .. }
+                | Self::OffsetFetch { .. }
+                | Self::ListOffsets { .. }
+                | Self::Fetch(_),
+                _,
+            ) => false,
+        }
+    }
+
+    fn word(&self) -> queue::Word {
+        match self {
+            Self::OffsetCommit { .. } => queue::Word::Commit,
+            Self::Heartbeat(heartbeat) if heartbeat.epoch == HeartbeatEpoch::Leave => {
+                queue::Word::Leave
+            }
+            Self::Heartbeat(Heartbeat { owned: Some(_), .. }) => queue::Word::Owned,
+            Self::Heartbeat(_) => queue::Word::Presence,
+            Self::ApiVersions
+            | Self::Metadata { .. }
+            | Self::Topics { .. }
+            | Self::FindCoordinator
+            | Self::OffsetFetch { .. }
+            | Self::ListOffsets { .. }
+            | Self::Fetch(_) => queue::Word::Nothing,
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::ApiVersions | Self::Metadata { .. } | Self::Topics { .. } => Kind::Metadata,
+            Self::FindCoordinator => Kind::FindCoordinator,
+            Self::Heartbeat(_) => Kind::ConsumerGroupHeartbeat,
+            Self::OffsetCommit { .. } => Kind::OffsetCommit,
+            Self::OffsetFetch { .. } => Kind::OffsetFetch,
+            Self::ListOffsets { .. } => Kind::ListOffsets,
+            Self::Fetch(_) => Kind::Fetch,
+        }
+    }
 }
 
 /// One partition of a `ListOffsets` request.
@@ -140,6 +221,38 @@ pub enum Response<C> {
     ListOffsets(BTreeMap<TopicIdPartition, Result<Option<ListedOffset>, ErrorCode>>),
     /// To [`Request::Fetch`].
     Fetch(Result<BTreeMap<TopicIdPartition, Result<Fetched<C>, ErrorCode>>, ErrorCode>),
+}
+
+impl<C> Response<C> {
+    /// The same answer for one more who asked; `None`: of a kind that is never shared.
+    #[must_use]
+    pub fn shared(&self) -> Option<Self> {
+        Some(match self {
+            Self::Metadata(answer) => Self::Metadata(answer.clone()),
+            Self::Topics(answer) => Self::Topics(answer.clone()),
+            Self::FindCoordinator(answer) => Self::FindCoordinator(answer.clone()),
+            Self::OffsetFetch(answer) => Self::OffsetFetch(answer.clone()),
+            Self::ListOffsets(answer) => Self::ListOffsets(answer.clone()),
+            Self::ApiVersions(_) | Self::Heartbeat(_) | Self::OffsetCommit(_) | Self::Fetch(_) => {
+                return None;
+            }
+        })
+    }
+
+    /// The error that the whole answer is, if it is one.
+    #[must_use]
+    pub fn error(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Metadata(answer) => answer.error,
+            Self::Topics(answer) => answer.as_ref().err().copied(),
+            Self::FindCoordinator(answer) => answer.as_ref().err().copied(),
+            Self::Heartbeat(answer) => answer.as_ref().err().copied(),
+            Self::OffsetCommit(answer) => answer.as_ref().err().copied(),
+            Self::OffsetFetch(answer) => answer.as_ref().err().copied(),
+            Self::Fetch(answer) => answer.as_ref().err().copied(),
+            Self::ApiVersions(_) | Self::ListOffsets(_) => None,
+        }
+    }
 }
 
 /// The answer to `OffsetFetch`: an error for the whole group, or one result a partition; `None`

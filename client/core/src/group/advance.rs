@@ -397,7 +397,12 @@ impl Group {
             let offsets = self.commit.send(incarnation, epoch, mutant);
             if !offsets.is_empty() {
                 let request = OffsetCommit { owner, offsets };
-                out.push(Output::OffsetCommit { incarnation, to, request });
+                let commits = self.commit.in_flight_of_users();
+                let is_urgent = self.ending.is_some()
+                    || self.callback.is_some()
+                    || !self.reconcile.is_settled();
+                let order = Output::OffsetCommit { incarnation, to, request, commits, is_urgent };
+                out.push(order);
             }
         }
         if leave {

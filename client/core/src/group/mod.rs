@@ -217,6 +217,15 @@ impl Group {
         self.advance(out);
     }
 
+    /// A commit was withdrawn before it was put on the wire, since one of its callers is gone: what
+    /// is left of it is sent anew (O12).
+    pub fn on_commit_withdrawn(&mut self, incarnation: Incarnation, out: &mut Vec<Output>) {
+        if self.commit.in_flight().is_some_and(|(current, _)| current == incarnation) {
+            self.commit.on_withdrawn();
+            self.advance(out);
+        }
+    }
+
     /// Metadata can name these topics now (R7).
     pub fn on_topics_resolved(&mut self, resolved: &BTreeSet<TopicId>, out: &mut Vec<Output>) {
         self.reconcile.on_resolved(resolved, self.config.mutant);

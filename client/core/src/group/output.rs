@@ -35,6 +35,10 @@ pub enum Output {
         to: NodeId,
         /// What it says.
         request: OffsetCommit,
+        /// The application's commits in it.
+        commits: Vec<CommitId>,
+        /// Something waits for it: a revocation, a leave, a callback.
+        is_urgent: bool,
     },
     /// Start a timer, anew if it is running.
     Arm(Timer, Step),

@@ -1,11 +1,13 @@
 //! Brings a broker's answer, or the news that there will be none, to whoever asked.
 
-use super::peers::{Orders, Peer};
+use super::peers::Orders;
 use super::timers::Alarm;
 use super::{Purpose, Shell};
 use crate::connection::ConnectionTimer;
 use crate::disposition::data_path::{Action, data_path};
 use crate::disposition::{self, Verdict};
+use crate::request::desk::{Asker, Peer};
+use crate::request::ledger::{End, Ticket};
 use crate::request::{Answered, OffsetsFetched, Response, Unsupported};
 use crate::{Cause, Chunk, ConnectionId, Incarnation, Misbehaved, PollFault, RequestId};
 use evenkeel_spec::words::{Committed, ErrorCode, TopicIdPartition};
@@ -24,8 +26,12 @@ impl<C: Chunk> Shell<C> {
             Err(misbehaved) => return self.give_up(peer, Cause::Misbehaved(misbehaved)),
         };
         let mut orders = Orders::new();
-        let answered = self.peers.get(peer).0.on_answer(connection, request_id, &mut orders);
-        self.carry_out(peer, orders);
+        let desk = &mut self.peers.desk;
+        let answered = desk.on_answer(peer, connection, request_id, &mut orders);
+        self.carry_out(orders);
+        if answered.is_ok() {
+            self.throttle(peer, throttle_ms);
+        }
         match (answered, response) {
             (Err(misbehaved), _) => self.give_up(peer, Cause::Misbehaved(misbehaved)),
             (Ok(None), Response::ApiVersions(Ok(()))) => self.on_shaken(peer),
@@ -33,23 +39,51 @@ impl<C: Chunk> Shell<C> {
                 self.on_unsupported(peer, unsupported);
             }
             (Ok(None), _) => self.give_up(peer, Cause::Misbehaved(Misbehaved::WrongKind)),
-            (Ok(Some(purpose)), response) => {
-                if let Err(purpose) = self.on_answer(purpose, response) {
-                    self.on_lost(purpose);
-                    self.give_up(peer, Cause::Misbehaved(Misbehaved::WrongKind));
-                    return;
+            (Ok(Some(askers)), response) => {
+                if !self.on_answers(askers, response) {
+                    return self.give_up(peer, Cause::Misbehaved(Misbehaved::WrongKind));
                 }
             }
         }
-        self.throttle(peer, throttle_ms);
+        self.settle_bootstrap();
+        let mut orders = Orders::new();
+        self.peers.desk.on_room(peer, &mut orders);
+        self.carry_out(orders);
+    }
+
+    /// Brings one answer to all who asked; says whether it is of the kind that they asked for.
+    fn on_answers(&mut self, askers: Vec<Asker<Purpose>>, response: Response<C>) -> bool {
+        let error = response.error();
+        let (riders, mut askers): (Vec<_>, Vec<_>) =
+            askers.into_iter().partition(|asker| matches!(asker.purpose, Purpose::Rider));
+        for (rider, error) in riders.iter().zip(error) {
+            self.accounts.refused(rider.ticket, error);
+        }
+        let mut is_right = true;
+        let Some(last) = askers.pop() else { return true };
+        let shares: Vec<_> = askers.iter().map_while(|_| response.shared()).collect();
+        let mut answers: Vec<_> = askers.into_iter().zip(shares).collect();
+        answers.push((last, response));
+        for (Asker { ticket, purpose }, response) in answers {
+            if let Some(error) = error {
+                self.accounts.refused(ticket, error);
+            }
+            let end = if error.is_some() { End::Refused } else { End::Completed };
+            if let Ticket::Own(_) = ticket {
+                self.end_ticket(ticket, end);
+            }
+            if let Err(purpose) = self.on_answer(purpose, response) {
+                self.on_lost(purpose);
+                is_right = false;
+            }
+        }
+        is_right
     }
 
     /// A broker that throttles for longer than a request may take is asked again then: it reads
     /// when it likes (KIP-219), and nothing waits for ever on its word.
     fn throttle(&mut self, peer: Peer, ms: u32) {
-        let (machine, _) = self.peers.get(peer);
-        if ms > 0 && machine.id().is_some() {
-            machine.on_throttled();
+        if ms > 0 && self.peers.desk.on_throttled(peer) {
             let ms = u64::from(ms).min(self.config.request_timeout_ms);
             self.arm(Alarm::Connection(peer, ConnectionTimer::Throttle), ms);
         }
@@ -60,9 +94,8 @@ impl<C: Chunk> Shell<C> {
         self.timers.disarm(Alarm::Contact);
         self.application.faults.retain(|fault| !matches!(fault, PollFault::NoBroker(_)));
         let mut orders = Orders::new();
-        let (machine, names) = self.peers.get(peer);
-        machine.on_shaken(names, &mut orders);
-        self.carry_out(peer, orders);
+        self.peers.desk.on_shaken(peer, &mut orders);
+        self.carry_out(orders);
     }
 
     fn on_unsupported(&mut self, peer: Peer, unsupported: Unsupported) {
@@ -73,9 +106,9 @@ impl<C: Chunk> Shell<C> {
 
     fn give_up(&mut self, peer: Peer, cause: Cause) {
         let mut orders = Orders::new();
-        self.peers.get(peer).0.on_failed(cause.clone(), &mut orders);
+        self.peers.desk.on_failed(peer, cause.clone(), &mut orders);
         self.on_connection_failed(peer, cause);
-        self.carry_out(peer, orders);
+        self.carry_out(orders);
     }
 
     /// Gives the purpose back if the answer is not of its kind.
@@ -197,6 +230,8 @@ impl<C: Chunk> Shell<C> {
                 self.on_position_orders(orders);
             }
             Purpose::Fetch(node) => self.fetcher.on_lost(node),
+            // The group answers it.
+            Purpose::Rider => {}
         }
     }
 }

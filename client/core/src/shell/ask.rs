@@ -1,9 +1,10 @@
 //! Sends what the machines want to know, as soon as somebody can be asked.
 
-use super::peers::{Peer, Picked};
+use super::peers::Picked;
 use super::timers::Alarm;
 use super::{Purpose, Shell};
 use crate::position::Start;
+use crate::request::desk::{Peer, To};
 use crate::request::{ListOffset, Request};
 use crate::{Chunk, Incarnation, Output, Warning};
 use evenkeel_spec::words::{LeaderEpoch, NodeId, OffsetFetch, TopicIdPartition};
@@ -33,7 +34,7 @@ impl<C: Chunk> Shell<C> {
             && let Some(Picked { peer, address, .. }) = self.pick()
         {
             let request = self.metadata.ask();
-            self.send(peer, address, request, Purpose::Metadata);
+            self.send(peer, &address, request, Purpose::Metadata);
         }
     }
 
@@ -42,7 +43,7 @@ impl<C: Chunk> Shell<C> {
             && let Some(Picked { peer, address, .. }) = self.pick()
             && let Some(incarnation) = self.lookup.take()
         {
-            self.send(peer, address, Request::FindCoordinator, Purpose::Lookup(incarnation));
+            self.send(peer, &address, Request::FindCoordinator, Purpose::Lookup(incarnation));
         }
     }
 
@@ -77,7 +78,7 @@ impl<C: Chunk> Shell<C> {
         self.positions_asked = true;
         let request = self.offset_fetch(wanted.keys().copied());
         let purpose = Purpose::Positions(wanted);
-        self.send_to(Peer::Group(coordinator), coordinator, request, purpose);
+        self.send_to(To::Coordinator(coordinator), request, purpose);
         false
     }
 
@@ -109,7 +110,7 @@ impl<C: Chunk> Shell<C> {
         }
         let wall_clock_ms = self.config.wall_clock_start_ms.saturating_add(self.now.0);
         for (leader, wanted) in by_leader {
-            if self.peers.is_backing_off(Peer::Data(leader)) {
+            if self.peers.is_backing_off(Peer::Node(leader)) {
                 continue;
             }
             let mut partitions = BTreeMap::new();
@@ -123,7 +124,7 @@ impl<C: Chunk> Shell<C> {
             let names = self.names(partitions.keys());
             let isolation = self.config.isolation;
             let request = Request::ListOffsets { partitions, isolation, names };
-            self.send_to(Peer::Data(leader), leader, request, Purpose::Listed(incarnations));
+            self.send_to(To::Leader(leader), request, Purpose::Listed(incarnations));
         }
     }
 
@@ -149,14 +150,19 @@ impl<C: Chunk> Shell<C> {
         let leaders = self.fetcher.flights() + by_leader.len();
         for (leader, partitions) in by_leader {
             let is_flying = self.fetcher.is_flying(leader);
-            if is_flying || full.contains(&leader) || self.peers.is_backing_off(Peer::Data(leader))
+            // The next heartbeat finds the connection free.
+            let is_due = self.parking_ms(Some(leader)) == Some(0);
+            if is_flying
+                || is_due
+                || full.contains(&leader)
+                || self.peers.is_backing_off(Peer::Node(leader))
             {
                 continue;
             }
             if let Some(mut fetch) = self.fetcher.ask(leader, &partitions, leaders) {
                 fetch.names = self.names(partitions.iter().map(|(id, _)| id));
                 let purpose = Purpose::Fetch(leader);
-                self.send_to(Peer::Data(leader), leader, Request::Fetch(fetch), purpose);
+                self.send_to(To::Leader(leader), Request::Fetch(fetch), purpose);
             }
         }
     }

@@ -3,6 +3,9 @@
 use super::timers::Alarm;
 use super::{End, Following, Shell};
 use crate::call::{Call, Inquiry, Parts, Question};
+use crate::request::Kind;
+use crate::request::ledger::{End as Over, Ticket};
+use crate::request::queue::Lane;
 use crate::{Answer, CallFault, CallId, Chunk, Command, Output, PollFault, SeekTo};
 use evenkeel_spec::words::{Committed, Partitions, TopicIdPartition, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
@@ -129,13 +132,11 @@ impl<C: Chunk> Shell<C> {
     }
 
     fn unsubscribe(&mut self, call: CallId, taken: u64) {
-        if self.calls.is_full() {
-            return self.done(call, Err(CallFault::QueueFull));
-        }
         self.application.following = Following::Nothing;
         self.forget_assignment();
         self.leave_timeout_ms = self.config.default_api_timeout_ms;
         self.calls.open(call, Call::Unsubscribe);
+        self.open_ticket(call, Kind::Unsubscribe);
         let seen = self.on_taken(taken);
         self.metadata.on_subscribed(BTreeSet::new());
         self.with_group(|group, out| group.on_unsubscribe(seen, out));
@@ -281,11 +282,18 @@ impl<C: Chunk> Shell<C> {
 
     /// Says whether the call was taken.
     fn open_call(&mut self, id: CallId, call: Call, timeout_ms: u64) -> bool {
-        if self.calls.is_full() {
+        let kind = call.kind();
+        // A listener's call needs no place: the rebalance waits for it.
+        if self.group.open_callback().is_some() {
+            self.open_ticket(id, kind);
+        } else if self.peers.desk.open_call(id, kind) {
+            self.accounts.open(Ticket::Call(id), (Lane::User, kind), self.now);
+        } else {
             self.done(id, Err(CallFault::QueueFull));
             return false;
         }
         self.calls.open(id, call);
+        self.accounts.due(Ticket::Call(id), self.now.after(timeout_ms));
         self.arm(Alarm::Deadline(id), timeout_ms);
         true
     }
@@ -297,16 +305,27 @@ impl<C: Chunk> Shell<C> {
         }
     }
 
+    /// A call that needs no place in the bounded lane.
+    fn open_ticket(&mut self, call: CallId, kind: Kind) {
+        self.peers.desk.open_unbounded(call, kind);
+        self.accounts.open(Ticket::Call(call), (Lane::System, kind), self.now);
+    }
+
     fn abandon(&mut self, id: CallId) {
-        if let Some(call) = self.take_call(id) {
-            self.abandon_commit(&call);
+        let is_sent = self.peers.desk.is_in_flight(Ticket::Call(id));
+        if let Some(call) = self.take_call(id, Over::CallerGone) {
+            self.abandon_commit(id, &call, is_sent);
         }
     }
 
-    fn abandon_commit(&mut self, call: &Call) {
+    /// What was not sent is not sent for it any more; what was may take effect.
+    fn abandon_commit(&mut self, call_id: CallId, call: &Call, is_sent: bool) {
         if let Call::Commit { id, held } = call {
             if held.is_none() {
                 self.with_group(|group, out| group.on_commit_abandoned(*id, out));
+                if !is_sent {
+                    self.recall_commit(call_id);
+                }
             }
             self.answer_commits();
         }
@@ -314,28 +333,29 @@ impl<C: Chunk> Shell<C> {
 
     /// The deadline of a call counts for more than the order of commits.
     pub(super) fn on_deadline(&mut self, id: CallId) {
-        let call = self.take_call(id).expect("a call's deadline ends with it");
+        let is_sent = self.peers.desk.is_in_flight(Ticket::Call(id));
+        let held = self.calls.held(id);
+        let over = held.as_ref().map_or(Over::Deadline, over);
+        let call = self.take_call(id, over).expect("a call's deadline ends with it");
         let last = match &call {
             Call::Inquiry(inquiry) => self.why_open(inquiry),
             Call::Unsubscribe | Call::Commit { .. } | Call::Position(_) => None,
         };
-        let result = match &call {
-            Call::Commit { held: Some(held), .. } => held.clone(),
-            _ => Err(CallFault::TimedOut { last }),
-        };
-        self.done(id, result);
-        self.abandon_commit(&call);
+        self.done(id, held.unwrap_or(Err(CallFault::TimedOut { last })));
+        self.abandon_commit(id, &call, is_sent);
     }
 
-    fn take_call(&mut self, id: CallId) -> Option<Call> {
+    fn take_call(&mut self, id: CallId, over: Over) -> Option<Call> {
         self.timers.disarm(Alarm::Deadline(id));
         self.timers.disarm(Alarm::CallBackoff(id));
-        self.calls.end(id)
+        let call = self.calls.end(id)?;
+        self.end_ticket(Ticket::Call(id), over);
+        Some(call)
     }
 
     /// Answers a call, if anybody still waits.
     pub(super) fn end_call(&mut self, id: CallId, result: Result<Answer, CallFault>) {
-        if self.take_call(id).is_some() {
+        if self.take_call(id, over(&result)).is_some() {
             self.done(id, result);
         }
     }
@@ -404,5 +424,15 @@ impl<C: Chunk> Shell<C> {
             self.end_call(id, outcome);
         }
         failed
+    }
+}
+
+/// What an answer means to the ledger.
+fn over(result: &Result<Answer, CallFault>) -> Over {
+    match result {
+        Ok(_) => Over::Completed,
+        Err(CallFault::TimedOut { .. }) => Over::Deadline,
+        Err(CallFault::Closed) => Over::Closing,
+        Err(_) => Over::Refused,
     }
 }

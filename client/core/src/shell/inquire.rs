@@ -3,12 +3,15 @@
 //! A call has at most one request outstanding for each partition, and one backoff. Decides by
 //! [`data_path`] what an error means to a call; what it means to positions is theirs to decide.
 
+use super::accounts::Place;
 use super::answer::split;
-use super::peers::{Peer, Picked};
+use super::peers::Picked;
 use super::timers::Alarm;
 use super::{Purpose, Shell};
 use crate::call::{ById, Call, Inquiry, Question};
 use crate::disposition::data_path::{Action, data_path};
+use crate::request::desk::{Peer, To};
+use crate::request::ledger::Ticket;
 use crate::request::{ListOffset, ListedOffset, OffsetsFetched, Request, TopicsDescribed};
 use crate::{Answer, CallFault, CallId, Chunk};
 use evenkeel_spec::words::{ErrorCode, NodeId, TopicIdPartition, TopicPartition};
@@ -27,10 +30,13 @@ impl<C: Chunk> Shell<C> {
     }
 
     fn ask_committed(&mut self) -> bool {
+        let mut is_wanted = false;
         for (call, partitions) in self.askable_committed() {
             let Some(coordinator) = self.group.coordinator() else {
+                self.accounts.place(Ticket::Call(call), Place::Coordinator, self.now);
                 self.want_coordinator();
-                return true;
+                is_wanted = true;
+                continue;
             };
             if let Some(Inquiry { question: Question::Committed(parts), .. }) =
                 self.calls.inquiry(call)
@@ -39,9 +45,9 @@ impl<C: Chunk> Shell<C> {
             }
             let request = self.offset_fetch(partitions.keys().copied());
             let purpose = Purpose::Committed(call, partitions);
-            self.send_to(Peer::Group(coordinator), coordinator, request, purpose);
+            self.send_to(To::Coordinator(coordinator), request, purpose);
         }
-        false
+        is_wanted
     }
 
     /// The `committed` calls that wait for nothing but an answer.
@@ -79,7 +85,7 @@ impl<C: Chunk> Shell<C> {
                     is_leaderless = true;
                     continue;
                 };
-                if !self.peers.is_backing_off(Peer::Data(leader)) {
+                if !self.peers.is_backing_off(Peer::Node(leader)) {
                     let asked = ListOffset { at, leader_epoch: self.metadata.leader_epoch(id) };
                     let request = requests.entry((call, leader)).or_default();
                     request.insert(id, (partition.clone(), asked));
@@ -103,7 +109,7 @@ impl<C: Chunk> Shell<C> {
         let partitions = asked.iter().map(|(id, (_, asked))| (*id, *asked)).collect();
         let by_id = asked.into_iter().map(|(id, (partition, _))| (id, partition)).collect();
         let request = Request::ListOffsets { partitions, isolation, names };
-        self.send_to(Peer::Data(leader), leader, request, Purpose::Offsets(call, by_id));
+        self.send_to(To::Leader(leader), request, Purpose::Offsets(call, by_id));
     }
 
     fn ask_topics(&mut self) {
@@ -122,7 +128,7 @@ impl<C: Chunk> Shell<C> {
             {
                 *is_asked = true;
             }
-            self.send(peer, address, Request::Topics { topic }, Purpose::Topics(id));
+            self.send(peer, &address, Request::Topics { topic }, Purpose::Topics(id));
         }
     }
 
@@ -262,6 +268,7 @@ impl<C: Chunk> Shell<C> {
         let step = call.step;
         call.step = step.next();
         let ms = self.backoffs.retry_ms(step);
+        self.accounts.place(Ticket::Call(id), Place::Backoff, self.now);
         self.arm(Alarm::CallBackoff(id), ms);
     }
 

@@ -8,6 +8,7 @@
 //! The driver's part: call a `handle_*` method for whatever happened, then drain
 //! [`Shell::poll_output`] until [`Output::Wait`], and be back at that date at the latest.
 
+mod accounts;
 mod answer;
 mod ask;
 mod assign;
@@ -16,24 +17,30 @@ mod deliver;
 mod inquire;
 mod peers;
 mod route;
+mod send;
 mod timers;
 
 use crate::call::{ById, Calls};
-use crate::connection::{ConnectionTimer, Order};
+use crate::connection::{ConnectionTimer, Hold};
 use crate::fetch::Fetcher;
 use crate::group::{self, Group, GroupConfig};
 use crate::metadata::Metadata;
 use crate::position::Positions;
-use crate::request::{Answered, Request};
+use crate::request::Answered;
+use crate::request::desk::{DeskConfig, Peer};
+use crate::request::ledger::Ticket;
+use crate::request::queue::Lane;
 use crate::{
-    Assignment, CallId, Cause, Chunk, CloseReport, Command, Config, ConnectionId, Incarnation,
-    Misbehaved, Output, PollFault, RequestId, Time,
+    Assignment, CallId, Cause, Chunk, CloseReport, Command, Config, ConnectionId,
+    CoordinatorConnection, Incarnation, Misbehaved, Output, PollFault, RequestId, Time,
 };
+use accounts::{Accounts, Place};
 use assign::Manual;
 use evenkeel_spec::words::{
     Committed, NodeId, Owner, Partitions, TopicId, TopicIdPartition, TopicName,
 };
-use peers::{Orders, Peer, Peers};
+use peers::{Orders, Peers};
+pub use send::LaneDepth;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use timers::{Alarm, Backoffs, Timers};
@@ -55,6 +62,11 @@ pub struct Shell<C: Chunk> {
     calls: Calls,
     /// What the application assigned itself, instead of a subscription.
     manual: Option<Manual>,
+    accounts: Accounts,
+    /// What the requests that wait on a connection were last known to wait for.
+    holds: BTreeMap<Peer, Hold>,
+    /// The commit that the group has ordered last.
+    commit: Option<OnDesk>,
     application: Application<C>,
     heartbeat_interval_ms: u64,
     leave_timeout_ms: u64,
@@ -130,6 +142,47 @@ enum Purpose {
     Topics(CallId),
     Listed(BTreeMap<TopicIdPartition, Incarnation>),
     Fetch(NodeId),
+    /// A call whose commit goes out with the group's: the group answers it.
+    Rider,
+}
+
+impl Purpose {
+    /// Whose attempt it is, if a call's.
+    fn call(&self) -> Option<CallId> {
+        match self {
+            Self::Committed(call, _) | Self::Offsets(call, _) | Self::Topics(call) => Some(*call),
+            Self::Metadata
+            | Self::Lookup(_)
+            | Self::Heartbeat(_)
+            | Self::Commit(_)
+            | Self::Positions(_)
+            | Self::Listed(_)
+            | Self::Fetch(_)
+            | Self::Rider => None,
+        }
+    }
+
+    fn lane(&self) -> Lane {
+        match self {
+            Self::Fetch(_) => Lane::Records,
+            Self::Committed(..) | Self::Offsets(..) | Self::Topics(_) | Self::Rider => Lane::User,
+            Self::Metadata
+            | Self::Lookup(_)
+            | Self::Heartbeat(_)
+            | Self::Commit(_)
+            | Self::Positions(_)
+            | Self::Listed(_) => Lane::System,
+        }
+    }
+}
+
+/// A commit of the group that was handed to the desk.
+#[derive(Clone, Debug)]
+struct OnDesk {
+    ticket: Ticket,
+    incarnation: Incarnation,
+    /// The calls whose commits it carries.
+    riders: Vec<Ticket>,
 }
 
 /// How many timers may fire at one date: far more than a consumer has, so that more is a timer that
@@ -156,11 +209,17 @@ impl<C: Chunk> Shell<C> {
             #[cfg(not(feature = "mutants"))]
             mutant: None,
         });
+        let desk = DeskConfig {
+            places_max: config.request_queue_max,
+            user_in_flight_max: config.in_flight_max,
+            dedicated: config.coordinator_connection == CoordinatorConnection::Dedicated,
+            mutant: None,
+        };
         Self {
             now: Time(0),
             timers: Timers::default(),
             backoffs: Backoffs::new(&config),
-            peers: Peers::new(config.bootstrap_servers.clone()),
+            peers: Peers::new(config.bootstrap_servers.clone(), desk),
             group,
             group_orders: VecDeque::new(),
             metadata: Metadata::default(),
@@ -168,6 +227,9 @@ impl<C: Chunk> Shell<C> {
             fetcher: Fetcher::new(&config),
             calls: Calls::default(),
             manual: None,
+            accounts: Accounts::default(),
+            holds: BTreeMap::new(),
+            commit: None,
             application: Application::default(),
             heartbeat_interval_ms: HEARTBEAT_INTERVAL_MS,
             leave_timeout_ms: config.default_api_timeout_ms,
@@ -195,9 +257,8 @@ impl<C: Chunk> Shell<C> {
         self.input(now, |shell| {
             if let Some(peer) = shell.peers.of(connection) {
                 let mut orders = Orders::new();
-                let (machine, names) = shell.peers.get(peer);
-                machine.on_connected(connection, names, &mut orders);
-                shell.carry_out(peer, orders);
+                shell.peers.desk.on_connected(peer, connection, &mut orders);
+                shell.carry_out(orders);
             }
         });
     }
@@ -207,11 +268,12 @@ impl<C: Chunk> Shell<C> {
         self.input(now, |shell| {
             if let Some(peer) = shell.peers.of(connection) {
                 let mut orders = Orders::new();
-                let is_current = shell.peers.get(peer).0.on_disconnected(connection, &mut orders);
+                let desk = &mut shell.peers.desk;
+                let is_current = desk.on_disconnected(peer, connection, &mut orders);
                 assert!(is_current, "a connection's name is forgotten when it ends");
                 shell.peers.on_gone(connection);
                 shell.on_connection_failed(peer, cause);
-                shell.carry_out(peer, orders);
+                shell.carry_out(orders);
             }
         });
     }
@@ -258,14 +320,10 @@ impl<C: Chunk> Shell<C> {
         self.metadata.brokers().keys().copied()
     }
 
-    /// The broker that this connection leads to as coordinator of the group; `None`: it has another
-    /// purpose, or is over.
+    /// The broker that this connection leads to; `None`: a bootstrap server, or it is over.
     #[must_use]
-    pub fn coordinator_at(&self, connection: ConnectionId) -> Option<NodeId> {
-        match self.peers.of(connection)? {
-            Peer::Group(node) => Some(node),
-            Peer::Data(_) | Peer::Bootstrap(_) => None,
-        }
+    pub fn node_at(&self, connection: ConnectionId) -> Option<NodeId> {
+        self.peers.of(connection)?.node()
     }
 
     /// Bytes that were fetched and not returned yet.
@@ -320,6 +378,7 @@ impl<C: Chunk> Shell<C> {
             Alarm::Fetch(partition) => self.fetcher.on_backoff(partition),
             Alarm::Deadline(call) => self.on_deadline(call),
             Alarm::CallBackoff(call) => {
+                self.accounts.place(Ticket::Call(call), Place::Queue, self.now);
                 if let Some(call) = self.calls.inquiry(call) {
                     call.is_pausing = false;
                 }
@@ -348,6 +407,8 @@ impl<C: Chunk> Shell<C> {
             }
         }
         self.show_assignment();
+        #[cfg(debug_assertions)]
+        self.audit();
     }
 
     fn with_group(&mut self, act: impl FnOnce(&mut Group, &mut Vec<group::Output>)) {
@@ -377,61 +438,13 @@ impl<C: Chunk> Shell<C> {
         }
     }
 
-    /// Sends a request to a broker whose address is known; else it is lost at once.
-    fn send_to(&mut self, peer: Peer, node: NodeId, request: Request, purpose: Purpose) {
-        match self.metadata.brokers().get(&node).cloned() {
-            Some(address) => self.send(peer, address, request, purpose),
-            None => {
-                self.metadata.request_update();
-                self.on_lost(purpose);
-            }
-        }
-    }
-
-    fn send(&mut self, peer: Peer, address: crate::Address, request: Request, purpose: Purpose) {
-        let mut orders = Orders::new();
-        self.peers.request(peer, address, request, purpose, self.now, &mut orders);
-        self.carry_out(peer, orders);
-    }
-
-    /// Carries out what a connection orders.
-    fn carry_out(&mut self, peer: Peer, orders: Orders) {
-        for order in orders {
-            match order {
-                Order::Open(connection) => {
-                    self.peers.on_open(connection, peer);
-                    let address = self.peers.address(peer).clone();
-                    self.outputs.push_back(Output::Connect { connection, address });
-                }
-                Order::Close(connection, reason) => {
-                    self.peers.on_gone(connection);
-                    self.outputs.push_back(Output::Disconnect { connection, reason });
-                }
-                Order::Send(connection, request_id, request, queued_at) => {
-                    let queued_ms = queued_at.map_or(0, |at| self.now.since(at));
-                    let send = Output::Send { connection, request_id, request, queued_ms };
-                    self.outputs.push_back(send);
-                }
-                Order::Lost(purpose) => self.on_lost(purpose),
-                Order::Arm(timer, step) => {
-                    let alarm = Alarm::Connection(peer, timer);
-                    if let Some(ms) = self.connection_ms(timer, step) {
-                        self.arm(alarm, ms);
-                    }
-                }
-                Order::Disarm(timer) => self.timers.disarm(Alarm::Connection(peer, timer)),
-            }
-        }
-    }
-
     fn on_connection_timer(&mut self, peer: Peer, timer: ConnectionTimer) {
         let mut orders = Orders::new();
-        let (machine, names) = self.peers.get(peer);
-        let cause = machine.on_timer(timer, names, &mut orders);
+        let cause = self.peers.desk.on_timer(peer, timer, &mut orders);
         if let Some(cause) = cause {
             self.on_connection_failed(peer, cause);
         }
-        self.carry_out(peer, orders);
+        self.carry_out(orders);
     }
 
     /// The brokers may have changed: asks for them again.
@@ -447,12 +460,10 @@ impl<C: Chunk> Shell<C> {
         let mut report = CloseReport { left, ..CloseReport::default() };
         report.bytes_discarded = self.fetcher.buffered_bytes();
         report.calls_failed = self.fail_calls();
-        for peer in self.peers.all() {
-            let mut orders = Orders::new();
-            self.peers.get(peer).0.on_closing(&mut orders);
-            orders.retain(|order| !matches!(order, Order::Lost(_)));
-            self.carry_out(peer, orders);
-        }
+        let mut orders = Orders::new();
+        self.peers.desk.close(&mut orders);
+        self.carry_out(orders);
+        report.requests = self.accounts.counts().clone();
         self.timers.clear();
         self.group_orders.clear();
         self.end = End::Closed;

@@ -1,36 +1,16 @@
-//! Whom to talk to: brokers by their role, and the connection to each.
+//! Whom to talk to: brokers and bootstrap servers, their addresses, whom to ask what any can answer.
 //!
-//! A broker answers one request after another on a connection, so a parked fetch delays whatever
-//! follows it. Group requests therefore have their own connection to the coordinator, as in Kafka's
-//! consumer (`ConsumerNetworkClient`, a node id of its own for the coordinator): a heartbeat, an
-//! acknowledgement or a commit never waits for `fetch.max.wait.ms`.
+//! There is one connection to a broker, for everything; [`Desk`] says when there is a second one. The
+//! bootstrap server's connection becomes the broker's once that is known to listen there, or is
+//! closed.
 
 use super::Purpose;
-use crate::connection::{Connection, Names, Order};
+use crate::connection::Connection;
 use crate::request::Request;
-use crate::{Address, Cause, ConnectionId, Time};
+use crate::request::desk::{self, Desk, DeskConfig, Peer};
+use crate::{Address, Cause, ConnectionId};
 use evenkeel_spec::words::NodeId;
 use std::collections::BTreeMap;
-
-/// One connection's other end, in one role.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub(super) enum Peer {
-    /// A broker as coordinator of the group.
-    Group(NodeId),
-    /// A broker as leader of partitions.
-    Data(NodeId),
-    /// A bootstrap server, by its place in the list.
-    Bootstrap(usize),
-}
-
-impl Peer {
-    fn node(self) -> Option<NodeId> {
-        match self {
-            Self::Group(node) | Self::Data(node) => Some(node),
-            Self::Bootstrap(_) => None,
-        }
-    }
-}
 
 /// All connections.
 #[derive(Clone, Debug)]
@@ -38,31 +18,25 @@ pub(super) struct Peers {
     bootstrap: Vec<Address>,
     /// Whose turn it is among peers that are equally good.
     turn: usize,
-    all: BTreeMap<Peer, Entry>,
+    pub(super) desk: Desk<Request, Purpose>,
+    addresses: BTreeMap<Peer, Address>,
     by_connection: BTreeMap<ConnectionId, Peer>,
-    names: Names,
     /// What went wrong last, by address, until the first contact.
     causes: BTreeMap<Address, Cause>,
     contacted: bool,
 }
 
-#[derive(Clone, Debug)]
-struct Entry {
-    address: Address,
-    connection: Connection<Purpose>,
-}
-
-pub(super) type Orders = Vec<Order<Purpose>>;
+pub(super) type Orders = Vec<desk::Order<Request, Purpose>>;
 
 impl Peers {
-    pub(super) fn new(bootstrap: Vec<Address>) -> Self {
+    pub(super) fn new(bootstrap: Vec<Address>, config: DeskConfig) -> Self {
         assert!(!bootstrap.is_empty(), "there is a bootstrap server");
         Self {
             bootstrap,
             turn: 0,
-            all: BTreeMap::new(),
+            desk: Desk::new(config),
+            addresses: BTreeMap::new(),
             by_connection: BTreeMap::new(),
-            names: Names::default(),
             causes: BTreeMap::new(),
             contacted: false,
         }
@@ -82,7 +56,7 @@ impl Peers {
     /// Something went wrong with a peer.
     pub(super) fn on_cause(&mut self, peer: Peer, cause: Cause) {
         if !self.contacted {
-            self.causes.insert(self.all[&peer].address.clone(), cause);
+            self.causes.insert(self.addresses[&peer].clone(), cause);
         }
     }
 
@@ -97,35 +71,46 @@ impl Peers {
     }
 
     pub(super) fn address(&self, peer: Peer) -> &Address {
-        &self.all[&peer].address
+        &self.addresses[&peer]
+    }
+
+    /// A peer listens here.
+    pub(super) fn on_address(&mut self, peer: Peer, address: &Address) {
+        if self.addresses.get(&peer) != Some(address) {
+            self.addresses.insert(peer, address.clone());
+        }
     }
 
     /// Whether the last attempt failed and the next must wait.
     pub(super) fn is_backing_off(&self, peer: Peer) -> bool {
-        self.all.get(&peer).is_some_and(|entry| entry.connection.is_backing_off())
+        self.desk.connection(peer).is_some_and(Connection::is_backing_off)
     }
 
-    /// The connection of a peer that was talked to, and the source of its names.
-    pub(super) fn get(&mut self, peer: Peer) -> (&mut Connection<Purpose>, &mut Names) {
-        let entry = self.all.get_mut(&peer).expect("it was talked to");
-        (&mut entry.connection, &mut self.names)
+    /// The bootstrap servers' connections, and the broker that is known to listen at the other end.
+    pub(super) fn bootstrapped(
+        &self,
+        brokers: &BTreeMap<NodeId, Address>,
+    ) -> Vec<(Peer, Option<NodeId>)> {
+        let connected = self
+            .desk
+            .connections()
+            .filter(|(peer, connection)| peer.node().is_none() && connection.id().is_some());
+        let at = |address: &Address| brokers.iter().find(|(_, at)| *at == address);
+        connected.map(|(peer, _)| (peer, at(self.address(peer)).map(|(node, _)| *node))).collect()
     }
 
-    /// Sends a request to a peer that listens here.
-    pub(super) fn request(
-        &mut self,
-        peer: Peer,
-        address: Address,
-        request: Request,
-        purpose: Purpose,
-        queued_at: Time,
-        out: &mut Orders,
-    ) {
-        let connection = Connection::default();
-        let entry =
-            self.all.entry(peer).or_insert_with(|| Entry { address: address.clone(), connection });
-        entry.address = address;
-        entry.connection.on_request(request, purpose, queued_at, &mut self.names, out);
+    /// A bootstrap server's connection becomes this broker's; says whether it did.
+    pub(super) fn adopt(&mut self, from: Peer, node: NodeId) -> bool {
+        let is_adopted = self.desk.adopt(from, node);
+        if is_adopted {
+            let to = Peer::Node(node);
+            let address = self.address(from).clone();
+            self.addresses.insert(to, address);
+            for peer in self.by_connection.values_mut().filter(|peer| **peer == from) {
+                *peer = to;
+            }
+        }
+        is_adopted
     }
 
     /// A connection's name is used from now on.
@@ -138,27 +123,22 @@ impl Peers {
         self.by_connection.remove(&connection);
     }
 
-    /// All that were talked to.
-    pub(super) fn all(&self) -> Vec<Peer> {
-        self.all.keys().copied().collect()
-    }
-
     /// Whom to ask what any broker can answer: one that is ready and idle, one that is ready, one
     /// that is being connected to, one that is known; then the bootstrap servers, whom nothing but
     /// the failure of every known broker leads to again (KIP-899). `None`: all back off.
     pub(super) fn pick(&mut self, brokers: &BTreeMap<NodeId, Address>) -> Option<Picked> {
         let alive = |peer: &Peer| peer.node().is_none_or(|node| brokers.contains_key(&node));
-        let open =
-            self.all.iter().filter(|(peer, entry)| entry.connection.id().is_some() && alive(peer));
-        let best = open.min_by_key(|(peer, entry)| {
-            (!entry.connection.is_ready(), entry.connection.load(), **peer)
+        let open = self.desk.connections().filter(|(peer, connection)| {
+            connection.id().is_some() && alive(peer) && !matches!(peer, Peer::Second(_))
         });
-        if let Some((peer, entry)) = best {
-            let address = entry.address.clone();
-            return Some(Picked { peer: *peer, address, is_rebootstrap: false });
+        let best = open
+            .min_by_key(|(peer, connection)| (!connection.is_ready(), connection.load(), *peer));
+        if let Some((peer, _)) = best {
+            let address = self.address(peer).clone();
+            return Some(Picked { peer, address, is_rebootstrap: false });
         }
         self.turn = self.turn.wrapping_add(1);
-        let nodes = brokers.iter().map(|(node, address)| (Peer::Data(*node), address));
+        let nodes = brokers.iter().map(|(node, address)| (Peer::Node(*node), address));
         if let Some((peer, address)) = self.rotate(nodes) {
             return Some(Picked { peer, address, is_rebootstrap: false });
         }

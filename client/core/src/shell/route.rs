@@ -1,11 +1,13 @@
 //! Carries what the group, the metadata, the positions and the fetcher order to where it belongs.
 
-use super::peers::Peer;
 use super::timers::Alarm;
-use super::{End, Purpose, Shell};
+use super::{End, OnDesk, Purpose, Shell};
 use crate::connection::ConnectionTimer;
 use crate::group::{self, Output as Order};
 use crate::position::Tell;
+use crate::request::desk::To;
+use crate::request::ledger::Ticket;
+use crate::request::queue::Lane;
 use crate::request::{Request, TopicNames};
 use crate::{
     Answer, CallFault, Callback, Chunk, Incarnation, Output, PollFault, Warning, fetch, metadata,
@@ -31,12 +33,16 @@ impl<C: Chunk> Shell<C> {
             Order::FindCoordinator { incarnation } => self.lookup = Some(incarnation),
             Order::Heartbeat { incarnation, to, request } => {
                 let purpose = Purpose::Heartbeat(incarnation);
-                self.send_to(Peer::Group(to), to, Request::Heartbeat(request), purpose);
+                self.send_to(To::Coordinator(to), Request::Heartbeat(request), purpose);
             }
-            Order::OffsetCommit { incarnation, to, request: commit } => {
+            Order::OffsetCommit { incarnation, to, request: commit, commits, is_urgent } => {
                 let names = self.names(commit.offsets.keys());
                 let request = Request::OffsetCommit { commit, names };
-                self.send_to(Peer::Group(to), to, request, Purpose::Commit(incarnation));
+                let lane = if is_urgent { Lane::System } else { Lane::User };
+                let ticket = self.open_own(lane, &request);
+                let riders = commits.into_iter().filter_map(|id| self.calls.of_commit(id));
+                let riders = riders.map(Ticket::Call).collect();
+                self.send_commit(to, lane, request, OnDesk { ticket, incarnation, riders });
             }
             Order::Arm(timer, step) => {
                 let ms = self.group_ms(timer, step);

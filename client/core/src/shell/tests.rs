@@ -39,7 +39,8 @@ fn a_member_joins_reads_commits_and_leaves() {
     }
     let (taken, timeout_ms) = (world.taken, 1_000);
     let call = world.call(|call| Command::Commit { call, taken, offsets: None, timeout_ms });
-    world.run(10);
+    // The broker has parked a fetch on the same connection.
+    world.run(510);
     assert_eq!(world.done[&call], Ok(Answer::Done));
     assert_eq!(world.committed, BTreeMap::from([(ids[0], at(700)), (ids[1], at(300))]));
     world.command(Command::Close { taken, timeout_ms });
@@ -86,7 +87,8 @@ fn a_delivery_that_nobody_took_holds_back_the_next_and_is_not_committed() {
     let timeout_ms = 1_000;
     let taken = world.taken;
     let call = world.call(|call| Command::Commit { call, taken, offsets: None, timeout_ms });
-    world.run(10);
+    // The broker has parked a fetch on the same connection.
+    world.run(510);
     assert_eq!(world.done[&call], Ok(Answer::Done));
     assert_eq!(world.committed[&ids[0]].offset, first.parts[0].next_offset);
     // The poll after it finds the delivery and gets nothing further beside it.

@@ -1,7 +1,7 @@
 //! When timers fire: the table of dates, the length of each step, the jitter.
 
-use super::peers::Peer;
 use crate::connection::ConnectionTimer;
+use crate::request::desk::Peer;
 use crate::{CallId, Config, Time};
 use evenkeel_spec::words::{Step, Timer, TopicIdPartition};
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,6 +94,20 @@ impl Timers {
             self.disarm(old);
             self.disarm(new);
             self.insert(new, running);
+        }
+    }
+
+    /// When a timer is due, if it runs.
+    pub(super) fn due(&self, alarm: Alarm) -> Option<Time> {
+        self.running.get(&alarm).map(|running| running.due)
+    }
+
+    /// Gives running timers other names.
+    pub(super) fn rekey(&mut self, name: impl Fn(Alarm) -> Option<Alarm>) {
+        let renamed = |alarm: &Alarm| name(*alarm).map(|new| (*alarm, new));
+        let renamed: Vec<_> = self.running.keys().filter_map(renamed).collect();
+        for (old, new) in renamed {
+            self.replace(old, new);
         }
     }
 

@@ -1,9 +1,10 @@
 //! Every state of a connection with every input.
 
 use super::World;
-use crate::connection::{ConnectionTimer, State};
+use crate::connection::{Connection, ConnectionTimer, State};
+use crate::request::queue::Lane;
 use crate::table::{Input, check, table};
-use crate::{Cause, ConnectionId, RequestId};
+use crate::{Cause, ConnectionId, DisconnectReason, RequestId};
 
 #[test]
 fn every_state_with_every_input_is_the_table_in_spec() {
@@ -25,11 +26,18 @@ fn states() -> Vec<(&'static str, World)> {
         ("connecting", connecting),
         ("handshaking", handshaking),
         ("a request in flight", World::ready()),
+        ("a user request in flight, another waits", {
+            let mut world = World::ready();
+            world.request_in(Lane::User, "second");
+            world.request_in(Lane::User, "third");
+            world
+        }),
         (
             "idle",
             make(|world| {
                 world.act(|machine, _, out| {
-                    assert_eq!(machine.on_answer(CURRENT, FIRST, out), Ok(Some("first")));
+                    let answered = machine.on_answer(CURRENT, FIRST, out);
+                    assert_eq!(answered, Ok(Some(vec!["first"])));
                 });
             }),
         ),
@@ -58,7 +66,17 @@ fn states() -> Vec<(&'static str, World)> {
 
 fn inputs() -> Vec<(&'static str, Input<World>)> {
     vec![
-        ("request", |w| w.request("next")),
+        ("system request", |w| w.request("next")),
+        ("user request", |w| w.request_in(Lane::User, "next")),
+        ("room", |w| w.act(Connection::on_room)),
+        ("the first's caller is gone", |w| {
+            w.act(|machine, _, _| {
+                machine.on_gone(|asker| *asker == "first");
+            })
+        }),
+        ("needless", |w| {
+            w.act(|machine, _, out| machine.on_needless(DisconnectReason::Needless, out))
+        }),
         ("connected", |w| w.act(|machine, names, out| machine.on_connected(CURRENT, names, out))),
         ("disconnected", |w| {
             w.act(|machine, _, out| {

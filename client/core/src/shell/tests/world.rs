@@ -2,7 +2,7 @@
 //! an application that keeps what it was given.
 
 use crate::request::{
-    Answered, Coordinator, Fetched, ListedOffset, Metadata, OffsetAt, PartitionDescription,
+    Answered, Coordinator, Ended, Fetched, ListedOffset, Metadata, OffsetAt, PartitionDescription,
     PartitionMetadata, Request, Response, TopicDescription, TopicMetadata, Unsupported,
 };
 use crate::{
@@ -117,6 +117,7 @@ pub(crate) struct World {
     pub(crate) sent: Vec<(u64, ConnectionId, Request)>,
     pub(crate) connects: Vec<(u64, Address)>,
     pub(crate) closed_connections: Vec<(u64, crate::DisconnectReason)>,
+    pub(crate) ended: Vec<Ended>,
     /// Dates at which the driver woke, by what.
     pub(crate) timeouts: Vec<u64>,
     pub(crate) answers: Vec<(u64, &'static str)>,
@@ -181,6 +182,7 @@ impl World {
             sent: Vec::new(),
             connects: Vec::new(),
             closed_connections: Vec::new(),
+            ended: Vec::new(),
             timeouts: Vec::new(),
             answers: Vec::new(),
             last_answer: BTreeMap::new(),
@@ -376,6 +378,11 @@ impl World {
                 let before = self.done.insert(call, result);
                 assert_eq!(before, None, "a call is answered once");
             }
+            Output::Ended(ended) => {
+                let whole = ended.ended_at.since(ended.asked_at);
+                assert_eq!(ended.waits.sum_ms(), whole, "all its time is accounted for: {ended:?}");
+                self.ended.push(ended);
+            }
             Output::Warn(warning) => self.warnings.push(warning),
             Output::Closed(report) => self.report = Some(report),
             Output::Wait(_) => unreachable!("the last output"),
@@ -400,7 +407,8 @@ impl World {
         if let Some(last) = self.last_answer.get(&id) {
             self.shortest_pause = self.shortest_pause.min(self.now - last);
         }
-        let node = self.connections[&id];
+        // One that was cut, and whose end is told after that of another one.
+        let Some(&node) = self.connections.get(&id) else { return };
         let start = self.now.max(self.free_at.get(&id).copied().unwrap_or(0));
         let parked = match &request {
             Request::Fetch(fetch) if !self.has_news(node, fetch) => u64::from(fetch.wait_max_ms),
