@@ -6,7 +6,7 @@ use crate::consumer::Consumer;
 use crate::net::transport::{Connector, Tcp};
 use crate::recorder::Sink;
 use crate::telemetry::Links;
-use evenkeel_core::OffsetReset;
+use evenkeel_core::{CoordinatorConnection, OffsetReset};
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,6 +102,29 @@ impl ConsumerBuilder {
     /// `default.api.timeout.ms`: bounds each call that has no timeout of its own. 60 s by default.
     pub fn default_api_timeout(self, timeout: Duration) -> Self {
         self.milliseconds("default.api.timeout.ms", timeout)
+    }
+
+    /// `coordinator.connection`: whether the group's requests share the broker's one connection, as
+    /// by default, or have one of their own, as in Kafka's consumer. Shared, a commit may wait for a
+    /// fetch that the broker has parked, up to `fetch.max.wait.ms`; heartbeats never do.
+    pub fn coordinator_connection(self, connection: CoordinatorConnection) -> Self {
+        let text = match connection {
+            CoordinatorConnection::Shared => "shared",
+            CoordinatorConnection::Dedicated => "dedicated",
+        };
+        self.property("coordinator.connection", text)
+    }
+
+    /// `request.queue.max`: calls that wait for their outcome at once, over all tasks; one more fails
+    /// with a retriable `QueueFull`. 1 to 1,048,576; 1,024 by default.
+    pub fn request_queue_max(self, calls_max: u32) -> Self {
+        self.property("request.queue.max", calls_max.to_string())
+    }
+
+    /// `in.flight.max`: requests of the application in flight on one connection; at least 1, 2 by
+    /// default, so that what the consumer itself must send waits for no more than these.
+    pub fn in_flight_max(self, requests_max: u32) -> Self {
+        self.property("in.flight.max", requests_max.to_string())
     }
 
     /// `request.timeout.ms`: a broker that answers later is disconnected. More than

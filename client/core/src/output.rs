@@ -1,6 +1,7 @@
 //! What the shell orders its driver to do, and what it tells the application.
 
 use crate::group::{CommitError, Fault, LostReason};
+use crate::request::ledger::Ticket;
 use crate::request::queue::Lane;
 use crate::request::{Counts, Ended, Kind, ListedOffset, Request, TopicDescription};
 use crate::{Address, CallId, Chunk, ConnectionId, Incarnation, RequestId, Time};
@@ -67,6 +68,8 @@ pub enum Output<C: Chunk> {
         /// How.
         result: Result<Answer, CallFault>,
     },
+    /// A request of the group was ordered and waits for a connection: for who records the run.
+    Waiting(Ticket, Kind),
     /// A request is over: for spans and metrics.
     Ended(Ended),
     /// Something that a human should read once.

@@ -278,7 +278,7 @@ impl Driver {
     fn disconnected(&mut self, id: ConnectionId, cause: Cause) {
         self.feed(
             (id, cause),
-            |recorder, now, (id, _)| recorder.ended(now, *id),
+            |recorder, _, (id, _)| recorder.ended(*id),
             |shell, now, (id, cause)| shell.handle_disconnected(now, id, cause),
         );
     }
@@ -332,6 +332,7 @@ impl Driver {
                 }
                 Output::Assignment(assignment) => self.assign(&assignment),
                 Output::Done { call, result } => self.answer(call, result),
+                Output::Waiting(..) | Output::Ended(_) => {}
                 Output::Warn(warning) => {
                     if let Warning::PartitionsLost { reason, .. } = &warning {
                         self.rebalances.on_lost(*reason);

@@ -235,7 +235,7 @@ pub(super) fn disconnected(address: &Address, reason: &DisconnectReason) {
         DisconnectReason::Failed(cause) => {
             warn!(target: "evenkeel::connection", broker = %address, "given up: {}", Said(cause));
         }
-        DisconnectReason::Idle | DisconnectReason::Closing => {
+        DisconnectReason::Idle | DisconnectReason::Needless | DisconnectReason::Closing => {
             debug!(target: "evenkeel::connection", broker = %address, "closed: {reason:?}");
         }
     }

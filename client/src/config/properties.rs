@@ -1,7 +1,7 @@
 //! Kafka's property names and their texts, and the one place that reads them.
 
 use super::{Config, ConfigError};
-use evenkeel_core::{Address, Isolation, OffsetReset};
+use evenkeel_core::{Address, CoordinatorConnection, Isolation, OffsetReset};
 use evenkeel_spec::words::config::{CONFIG_KEYS, REFUSED_KEYS, config_key};
 use evenkeel_spec::words::{Assignor, ConfigKey, GroupId, Unit};
 use std::collections::BTreeMap;
@@ -74,7 +74,6 @@ impl Properties {
     fn core(&self) -> Result<evenkeel_core::Config, ConfigError> {
         let reconnect_backoff_ms = self.number("reconnect.backoff.ms")?.into();
         let retry_backoff_ms = self.number("retry.backoff.ms")?.into();
-        let max_poll_records = self.number("max.poll.records")?;
         Ok(evenkeel_core::Config {
             bootstrap_servers: self.bootstrap_servers()?,
             assignor: self.assignor()?,
@@ -88,13 +87,16 @@ impl Properties {
             fetch_min_bytes: self.number("fetch.min.bytes")?,
             max_partition_fetch_bytes: self.number("max.partition.fetch.bytes")?,
             max_poll_interval_ms: self.number("max.poll.interval.ms")?,
-            max_poll_records: usize::try_from(max_poll_records).unwrap_or(usize::MAX),
+            max_poll_records: self.count("max.poll.records")?,
             metadata_max_age_ms: self.number("metadata.max.age.ms")?.into(),
             reconnect_backoff_ms,
             // Kafka takes a cap below the base as the base (ExponentialBackoff,
             // CommonClientConfigs.warnDisablingExponentialBackoff, 4.3.1).
             reconnect_backoff_max_ms: u64::from(self.number("reconnect.backoff.max.ms")?)
                 .max(reconnect_backoff_ms),
+            request_queue_max: self.count("request.queue.max")?,
+            in_flight_max: self.count("in.flight.max")?,
+            coordinator_connection: self.coordinator_connection()?,
             request_timeout_ms: self.number("request.timeout.ms")?.into(),
             retry_backoff_ms,
             retry_backoff_max_ms: u64::from(self.number("retry.backoff.max.ms")?)
@@ -142,6 +144,19 @@ impl Properties {
                 .ok_or_else(|| {
                     ill_formed(key, text, "earliest, latest, none or by_duration:PnDTnHnMn.nS")
                 }),
+        }
+    }
+
+    fn count(&self, key: &'static str) -> Result<usize, ConfigError> {
+        Ok(usize::try_from(self.number(key)?).unwrap_or(usize::MAX))
+    }
+
+    fn coordinator_connection(&self) -> Result<CoordinatorConnection, ConfigError> {
+        let key = "coordinator.connection";
+        match self.text(key).unwrap_or_default() {
+            "shared" => Ok(CoordinatorConnection::Shared),
+            "dedicated" => Ok(CoordinatorConnection::Dedicated),
+            other => Err(ill_formed(key, other, "shared or dedicated")),
         }
     }
 

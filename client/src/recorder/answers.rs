@@ -26,9 +26,6 @@ impl Recorder {
             self.event(now, "throttled").plain("connection", connection.0).end();
         }
         match response {
-            Response::ApiVersions(Ok(())) if is_groups => {
-                self.event(now, "ready").plain("connection", connection.0).end();
-            }
             Response::Metadata(_) => self.is_metadata = true,
             Response::FindCoordinator(found) => {
                 self.brokers.extend(found.as_ref().map(|found| found.node));

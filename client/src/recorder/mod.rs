@@ -25,6 +25,7 @@ mod orders;
 use crate::config::Config;
 use crate::record::Chunk;
 use crate::wire::Members;
+use evenkeel_core::request::ledger::Ticket;
 use evenkeel_core::{CallId, Command, ConnectionId, Shell, Time};
 use evenkeel_spec::words::{Assignor, NodeId, TopicId};
 use line::Line;
@@ -64,6 +65,10 @@ pub(crate) struct Recorder {
     open: BTreeSet<ConnectionId>,
     /// Those that concern the group.
     groups: BTreeSet<ConnectionId>,
+    /// Requests of the group that wait for a connection.
+    waiting: BTreeSet<Ticket>,
+    /// The connection whose end is to be written.
+    ended: Option<ConnectionId>,
     /// Calls whose answers are written.
     calls: BTreeSet<CallId>,
     /// The topics that were written with their names, and the brokers.
@@ -95,6 +100,8 @@ impl Recorder {
             open: BTreeSet::new(),
             groups: BTreeSet::new(),
             calls: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            ended: None,
             named: BTreeSet::new(),
             brokers: BTreeSet::new(),
             is_metadata: false,
@@ -112,11 +119,9 @@ impl Recorder {
     }
 
     /// A connection ended; to be told before the core is.
-    pub(crate) fn ended(&mut self, now: Time, connection: ConnectionId) {
+    pub(crate) fn ended(&mut self, connection: ConnectionId) {
         self.open.remove(&connection);
-        if self.groups.remove(&connection) {
-            self.event(now, "ended").plain("connection", connection.0).end();
-        }
+        self.ended = Some(connection);
     }
 
     /// The core has been told what happened: writes what it orders now.
@@ -124,8 +129,15 @@ impl Recorder {
         if std::mem::take(&mut self.is_metadata) {
             self.metadata(now, shell);
         }
-        for output in shell.outputs().skip(self.ahead) {
-            orders::write(self, now, output, shell, members);
+        if let Some(connection) = self.ended.take() {
+            // Nothing was ordered yet when it ended, so that what follows is of it.
+            orders::unsent(self, now, shell, self.ahead.wrapping_sub(1));
+            if self.groups.remove(&connection) {
+                self.event(now, "ended").plain("connection", connection.0).end();
+            }
+        }
+        for (place, output) in shell.outputs().enumerate().skip(self.ahead) {
+            orders::write(self, now, (place, output), shell, members);
         }
         self.ahead = shell.outputs().len();
         self.flush();

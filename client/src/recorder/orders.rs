@@ -4,7 +4,8 @@ use super::{Line, Recorder, assignor_name, line};
 use crate::record::{Chunk, Slice};
 use crate::wire::Members;
 use evenkeel_core::group::{CommitError, Fault, LostReason};
-use evenkeel_core::request::Request;
+use evenkeel_core::request::ledger::{Discard, Failure, Outcome};
+use evenkeel_core::request::{Kind, Request};
 use evenkeel_core::{
     Answer, CallFault, Callback, ConnectionId, Delivery, DisconnectReason, Output, PollFault,
     RequestId, Shell, Time, Warning,
@@ -14,27 +15,46 @@ use evenkeel_spec::words::{ErrorCode, Heartbeat, HeartbeatEpoch, OffsetCommit};
 pub(super) fn write(
     recorder: &mut Recorder,
     now: Time,
-    output: &Output<Chunk>,
+    (place, output): (usize, &Output<Chunk>),
     shell: &Shell<Chunk>,
     members: &mut Members,
 ) {
     match output {
         Output::Connect { connection, address: _ } => {
             recorder.open.insert(*connection);
-            if let Some(node) = shell.coordinator_at(*connection) {
-                recorder.groups.insert(*connection);
-                let line = recorder.event(now, "connect").plain("connection", connection.0);
-                line.plain("coordinator", node.0).end();
-            }
         }
         Output::Disconnect { connection, reason } => {
             recorder.open.remove(connection);
+            unsent(recorder, now, shell, place);
             if recorder.groups.remove(connection) {
                 let line = recorder.event(now, "disconnect").plain("connection", connection.0);
                 line.plain("closing", *reason == DisconnectReason::Closing).end();
             }
         }
+        Output::Waiting(ticket, kind) => {
+            recorder.waiting.insert(*ticket);
+            recorder.event(now, "waits").text("request", kind.name()).end();
+        }
+        Output::Ended(ended) => {
+            let is_waiting = recorder.waiting.remove(&ended.ticket) && ended.attempts == 0;
+            if is_waiting && ended.outcome == Outcome::Discarded(Discard::CallerGone) {
+                recorder.event(now, "recalled").end();
+            }
+        }
         Output::Send { connection, request_id, request, queued_ms: _ } => {
+            let is_groups = matches!(
+                request,
+                Request::Heartbeat(_) | Request::OffsetCommit { .. } | Request::OffsetFetch { .. }
+            );
+            if is_groups
+                && !recorder.groups.contains(connection)
+                && let Some(node) = shell.node_at(*connection)
+            {
+                recorder.groups.insert(*connection);
+                let line = recorder.event(now, "connect").plain("connection", connection.0);
+                line.plain("coordinator", node.0).end();
+                recorder.event(now, "ready").plain("connection", connection.0).end();
+            }
             send(recorder, now, (*connection, *request_id), request, members);
         }
         Output::Deliver(delivery) => deliver(recorder, now, delivery),
@@ -82,6 +102,23 @@ pub(super) fn write(
         Output::Closed(report) => {
             recorder.event(now, "closed").plain("left", report.left).end();
         }
+    }
+}
+
+/// Requests of the group that waited for a connection which has ended: the next outputs say so.
+pub(super) fn unsent(recorder: &mut Recorder, now: Time, shell: &Shell<Chunk>, place: usize) {
+    let rest = shell.outputs().skip(place.wrapping_add(1));
+    let until = rest.take_while(|output| !matches!(output, Output::Disconnect { .. }));
+    let mut lost = Vec::new();
+    for output in until {
+        let Output::Ended(ended) = output else { continue };
+        let is_lost = ended.outcome == Outcome::Failed(Failure::Disconnected);
+        if is_lost && ended.attempts == 0 && recorder.waiting.remove(&ended.ticket) {
+            lost.push(ended.kind);
+        }
+    }
+    for kind in lost {
+        recorder.event(now, "unsent").text("request", Kind::name(kind)).end();
     }
 }
 

@@ -6,7 +6,7 @@
 //! know what no line tells, it says from where on it does not judge ([`Judged::until`]); a rule that
 //! needs timers or the coordinator's records (R8, G1 to G6, O7, M11) is not judged from one run.
 
-use super::run::{Answer, Entry, Event, Kind, Method, Reason, Run};
+use super::run::{Answer, Entry, Event, Kind, Method, Reason, Run, Waited};
 use super::wire::{About, Wire};
 use evenkeel_core::commit::Offsets;
 use evenkeel_core::disposition;
@@ -78,6 +78,9 @@ struct Onlooker {
     gave_up: bool,
     /// What follows may have been ordered earlier, and have waited for the connection.
     is_late: bool,
+    /// Such requests wait.
+    heartbeat_waits: bool,
+    commit_waits: bool,
 }
 
 enum Asked {
@@ -95,7 +98,7 @@ impl Onlooker {
         }
         let event = &entry.event;
         if !event.is_output() {
-            self.is_late = matches!(event, Event::Ready { .. });
+            self.is_late = false;
         }
         if let Event::Assignment { partitions, .. } = event {
             self.show(partitions)?;
@@ -202,9 +205,25 @@ impl Onlooker {
                 offsets.retain(|partition, _| is_ok(partition));
                 self.on_commit_over(&offsets)
             }
+            Event::Waits { request: Waited::Heartbeat } => {
+                self.heartbeat_waits = true;
+                Ok(())
+            }
+            Event::Waits { request: Waited::Commit } => {
+                self.commit_waits = true;
+                Ok(())
+            }
+            Event::Unsent { request: Waited::Heartbeat } => {
+                self.heartbeat_waits = false;
+                Ok(())
+            }
+            Event::Unsent { request: Waited::Commit } | Event::Recalled => {
+                self.commit_waits = false;
+                Ok(())
+            }
             Event::Heartbeat { .. } => self.on_heartbeat(event, about),
             Event::OffsetCommit { request, epoch: Some(epoch), offsets, .. } => {
-                self.is_late |= about.connection.throttled;
+                self.is_late |= std::mem::take(&mut self.commit_waits);
                 self.on_commit(*request, Epoch(*epoch), offsets)
             }
             Event::Callback { method, partitions, .. } => {
@@ -374,7 +393,7 @@ impl Onlooker {
         };
         let asked = if *kind == Kind::Leave { Asked::Leave } else { Asked::Heartbeat };
         self.asked.insert(*request, asked);
-        self.is_late |= about.connection.throttled;
+        self.is_late |= std::mem::take(&mut self.heartbeat_waits);
         let gave_up = self.gave_up;
         let said = self.each(|conduct| {
             let before = conduct.clone();

@@ -4,7 +4,7 @@
 //! Carries out what the group orders as the timed shell does: the same requests queue for the same
 //! connections, the same news wait for the same polls. Decides nothing about the group.
 
-use super::run::{Answer, Header};
+use super::run::{Answer, Header, Waited};
 use super::wire::Wire;
 use evenkeel_core::Incarnation;
 use evenkeel_core::commit::Offsets;
@@ -71,6 +71,16 @@ pub(super) enum Waiting {
 pub(super) enum Asked {
     Heartbeat(Heartbeat),
     Commit(OffsetCommit),
+}
+
+impl Asked {
+    /// Whether it is one of these.
+    pub(super) fn is(&self, what: Waited) -> bool {
+        match self {
+            Self::Heartbeat(_) => what == Waited::Heartbeat,
+            Self::Commit(_) => what == Waited::Commit,
+        }
+    }
 }
 
 /// How far the end is.
@@ -247,7 +257,7 @@ impl Member {
             Output::Heartbeat { incarnation, to, request } => {
                 self.send(to, incarnation, Asked::Heartbeat(request), wire);
             }
-            Output::OffsetCommit { incarnation, to, request } => {
+            Output::OffsetCommit { incarnation, to, request, .. } => {
                 self.send(to, incarnation, Asked::Commit(request), wire);
             }
             Output::Arm(timer, _) => {
@@ -278,24 +288,12 @@ impl Member {
         }
     }
 
-    /// At once where there is a connection, never where nobody knows the broker.
+    /// At once, if only to wait for a connection; never where nobody knows the broker.
     fn send(&mut self, to: NodeId, incarnation: Incarnation, asked: Asked, wire: &Wire) {
         if !wire.is_known(to) {
             return self.tell(|group, out| group.on_lost(incarnation, out));
         }
-        if wire.link(to).is_some_and(|link| link.ready && !link.throttled) {
-            self.due.push_back(Due::Send(to, incarnation, asked));
-        } else {
-            self.queue.push_back((to, incarnation, asked));
-        }
-    }
-
-    /// The connection to this coordinator takes what waits for it.
-    pub(super) fn flush(&mut self, to: NodeId) {
-        let (flushed, kept) = std::mem::take(&mut self.queue).into_iter().partition(|q| q.0 == to);
-        self.queue = kept;
-        let flushed: VecDeque<_> = flushed;
-        self.due.extend(flushed.into_iter().map(|(to, id, asked)| Due::Send(to, id, asked)));
+        self.due.push_back(Due::Send(to, incarnation, asked));
     }
 
     fn call(&mut self, incarnation: Incarnation, callback: Callback) {

@@ -117,6 +117,16 @@ pub enum Event {
     Throttled {
         connection: u64,
     },
+    /// What was ordered last waits for a connection.
+    Waits {
+        request: Waited,
+    },
+    /// It was lost with the connection that it waited for.
+    Unsent {
+        request: Waited,
+    },
+    /// A commit that waited for a connection was withdrawn.
+    Recalled,
     Metadata {
         #[serde(deserialize_with = "words::topic_names")]
         topics: BTreeMap<evenkeel_spec::words::TopicId, TopicName>,
@@ -217,6 +227,15 @@ pub enum Event {
     Closed {
         left: bool,
     },
+}
+
+/// A request of the group that waits for a connection.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+pub enum Waited {
+    #[serde(rename = "ConsumerGroupHeartbeat")]
+    Heartbeat,
+    #[serde(rename = "OffsetCommit")]
+    Commit,
 }
 
 /// What a heartbeat is for.
@@ -330,6 +349,9 @@ impl Event {
         matches!(
             self,
             Self::Connect { .. }
+                | Self::Ready { .. }
+                | Self::Waits { .. }
+                | Self::Recalled
                 | Self::Lookup { .. }
                 | Self::Heartbeat { .. }
                 | Self::OffsetCommit { .. }

@@ -5,8 +5,9 @@
 
 use super::Refused;
 use super::member::{Asked, Due, End, Member, Waiting};
-use super::run::{Answer, Event, Kind};
+use super::run::{Answer, Event, Kind, Waited};
 use super::wire::{About, Wire};
+use evenkeel_core::Incarnation;
 use evenkeel_core::commit::Offsets;
 use evenkeel_core::disposition::data_path::{Action, data_path};
 use evenkeel_core::group::{CommitId, Group};
@@ -38,8 +39,7 @@ impl Member {
                 next.rest()?;
                 return next.on_application(event, about, wire);
             }
-            Event::Ready { .. }
-            | Event::Ended { .. }
+            Event::Ended { .. }
             | Event::Throttled { .. }
             | Event::Metadata { .. }
             | Event::Coordinator { .. }
@@ -49,6 +49,18 @@ impl Member {
                 next.rest()?;
                 return next.on_network(event, about, wire);
             }
+            Event::Waits { request } => next.on_waits(*request)?,
+            Event::Unsent { request } => {
+                next.rest()?;
+                let incarnation = next.unqueue(*request).ok_or("no such request waits")?;
+                next.tell(|group, out| group.on_lost(incarnation, out));
+                next.carry_out(wire);
+            }
+            Event::Recalled => {
+                let incarnation = next.unqueue(Waited::Commit).ok_or("no commit waits")?;
+                next.tell(|group, out| group.on_commit_withdrawn(incarnation, out));
+                next.carry_out(wire);
+            }
             Event::Disconnect { closing, .. } => {
                 if *closing {
                     let is_end = matches!(next.due.front(), Some(Due::Closed { .. }));
@@ -57,7 +69,7 @@ impl Member {
                 next.rest()?;
                 return Ok(vec![next.lose(about, wire)]);
             }
-            Event::Connect { .. } | Event::OffsetFetch { .. } => {}
+            Event::Connect { .. } | Event::Ready { .. } | Event::OffsetFetch { .. } => {}
             Event::Lookup { request, .. } => next.on_lookup(*request, wire)?,
             Event::Heartbeat { .. } | Event::OffsetCommit { .. } => next.on_sent(event, about)?,
             Event::Records { number, parts, next: offsets } => {
@@ -229,11 +241,6 @@ impl Member {
 
     fn on_network(mut self, event: &Event, about: &About, wire: &Wire) -> Next {
         match event {
-            Event::Ready { .. } => {
-                if let Some(node) = about.connection.coordinator {
-                    self.flush(node);
-                }
-            }
             Event::Throttled { .. } => {}
             Event::Ended { .. } => return Ok(vec![self.lose(about, wire)]),
             Event::Metadata { .. } => {
@@ -287,23 +294,43 @@ impl Member {
         self.flights.remove(&request).ok_or("no such request is to be answered")
     }
 
-    /// A connection ended: what was on it or waited for it is lost, in order.
+    /// A connection ended: what was on it is lost, in order.
     fn lose(mut self, about: &About, wire: &Wire) -> Self {
         for request in &about.lost {
             if let Some(incarnation) = self.flights.remove(request) {
                 self.tell(|group, out| group.on_lost(incarnation, out));
             }
         }
-        if let Some(node) = about.connection.coordinator {
-            let (lost, kept): (Vec<_>, _) =
-                std::mem::take(&mut self.queue).into_iter().partition(|queued| queued.0 == node);
-            self.queue = kept.into();
-            for (_, incarnation, _) in lost {
-                self.tell(|group, out| group.on_lost(incarnation, out));
-            }
-        }
         self.carry_out(wire);
         self
+    }
+
+    /// What is due is not seen at once: it waits for its connection.
+    fn on_waits(&mut self, what: Waited) -> Result<(), Refused> {
+        match self.due.pop_front() {
+            Some(Due::Send(to, incarnation, asked)) if asked.is(what) => {
+                self.queue.push_back((to, incarnation, asked));
+                Ok(())
+            }
+            _ => Err("no such request is due"),
+        }
+    }
+
+    /// The oldest such request that waits for a connection.
+    fn unqueue(&mut self, what: Waited) -> Option<Incarnation> {
+        let place = self.queue.iter().position(|(_, _, asked)| asked.is(what))?;
+        self.queue.remove(place).map(|(_, incarnation, _)| incarnation)
+    }
+
+    /// A request of the group that waited, or else the one that is due.
+    fn to_send(&mut self, what: Waited) -> Option<(NodeId, Incarnation, Asked)> {
+        if let Some(place) = self.queue.iter().position(|(_, _, asked)| asked.is(what)) {
+            return self.queue.remove(place);
+        }
+        match self.due.pop_front() {
+            Some(Due::Send(to, incarnation, asked)) => Some((to, incarnation, asked)),
+            _ => None,
+        }
     }
 
     /// Who looks positions up needs the coordinator too, which cannot be seen before.
@@ -318,16 +345,14 @@ impl Member {
         Ok(())
     }
 
-    /// A request of the group goes out: the next one that is due, or the first of those that waited
-    /// while the broker did not read.
+    /// A request of the group goes out: one that waited, or the next one that is due.
     fn on_sent(&mut self, event: &Event, about: &About) -> Result<(), Refused> {
         let node = about.connection.coordinator.ok_or("no coordinator is there")?;
-        if self.due.is_empty() && about.connection.throttled {
-            self.flush(node);
-        }
-        let Some(Due::Send(to, incarnation, asked)) = self.due.pop_front() else {
-            return Err("no request is due");
+        let what = match event {
+            Event::Heartbeat { .. } => Waited::Heartbeat,
+            _ => Waited::Commit,
         };
+        let (to, incarnation, asked) = self.to_send(what).ok_or("no request is due")?;
         if to != node {
             return Err("the request goes to another coordinator");
         }

@@ -13,7 +13,6 @@ pub(super) struct Wire {
     /// Requests that are to be answered, oldest first on each connection.
     requests: BTreeMap<u32, Request>,
     request_last: u32,
-    connection_last: u64,
     brokers: BTreeSet<NodeId>,
     names: BTreeMap<TopicId, TopicName>,
     /// Names of members, by their number here.
@@ -39,8 +38,6 @@ pub(super) struct Connection {
     /// It leads to this broker as coordinator.
     pub(super) coordinator: Option<NodeId>,
     pub(super) ready: bool,
-    /// The broker does not read for a while.
-    pub(super) throttled: bool,
 }
 
 /// A request that was sent.
@@ -77,15 +74,17 @@ impl Wire {
         let mut about = About::default();
         match event {
             Event::Connect { connection, coordinator } => {
-                if *connection <= self.connection_last {
+                // It may have been used for a lookup before.
+                if self.connections.get(connection).is_some_and(|c| c.coordinator.is_some()) {
                     return Err("a connection's number is used twice");
                 }
-                self.connection_last = *connection;
                 let coordinator = NodeId(*coordinator);
-                if self.link(coordinator).is_some() {
-                    return Err("there is a connection to this coordinator already");
+                let to = |c: &&Connection| c.coordinator == Some(coordinator);
+                // The broker's, and a second one while that is throttled or parked (Q8).
+                if self.connections.values().filter(to).count() >= 2 {
+                    return Err("there are two connections to this coordinator already");
                 }
-                let new = Connection { coordinator: Some(coordinator), ..Connection::default() };
+                let new = Connection { coordinator: Some(coordinator), ready: false };
                 self.connections.insert(*connection, new);
             }
             Event::Ready { connection } => {
@@ -95,7 +94,10 @@ impl Wire {
                 }
                 about.connection = *connection;
             }
-            Event::Throttled { connection } => self.connection(*connection)?.throttled = true,
+            Event::Throttled { connection } => {
+                self.connection(*connection)?;
+            }
+            Event::Waits { .. } | Event::Unsent { .. } | Event::Recalled => {}
             Event::Ended { connection } | Event::Disconnect { connection, .. } => {
                 let gone = self.connections.remove(connection).ok_or(NO_CONNECTION)?;
                 about.connection = gone;
@@ -193,11 +195,6 @@ impl Wire {
         Ok(about)
     }
 
-    /// The connection to this broker as coordinator.
-    pub(super) fn link(&self, node: NodeId) -> Option<Connection> {
-        self.connections.values().find(|c| c.coordinator == Some(node)).copied()
-    }
-
     /// Whether this broker's address is known.
     pub(super) fn is_known(&self, node: NodeId) -> bool {
         self.brokers.contains(&node)
@@ -248,11 +245,10 @@ impl Wire {
         self.request_last = request;
         if kind == RequestKind::Lookup {
             // Any broker is asked, over a connection that nothing else of the group may use.
-            let other = Connection { ready: true, ..Connection::default() };
+            let other = Connection { ready: true, coordinator: None };
             self.connections.entry(number).or_insert(other);
         }
-        let connection = self.connection(number)?;
-        let before = *connection;
+        let before = *self.connection(number)?;
         if !before.ready {
             return Err("the connection is not ready");
         }
@@ -260,7 +256,6 @@ impl Wire {
         if is_groups && before.coordinator.is_none() {
             return Err("the connection does not lead to a coordinator");
         }
-        connection.throttled = false;
         self.requests.insert(request, Request { connection: number, kind });
         Ok(before)
     }

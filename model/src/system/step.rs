@@ -200,7 +200,7 @@ impl Slice {
                 state.see(i, &Event::HeartbeatSent(&request));
                 state.node(i).requests.push(Asked::Heartbeat(incarnation, to, request));
             }
-            Output::OffsetCommit { incarnation, to, request } => {
+            Output::OffsetCommit { incarnation, to, request, .. } => {
                 self.send_commit(state, i, (incarnation, to), request);
             }
             Output::Arm(timer, _) => {

@@ -32,7 +32,8 @@ pub struct ConfigKey {
 
 const INT_MAX: i64 = i32::MAX as i64;
 
-/// Every key that `group.protocol=consumer` has and evenkeel honours, sorted by name.
+/// Every key that `group.protocol=consumer` has and evenkeel honours, sorted by name; and three of
+/// our own: `coordinator.connection`, `in.flight.max` and `request.queue.max` (chapter 10).
 pub const CONFIG_KEYS: &[ConfigKey] = &[
     milliseconds("auto.commit.interval.ms", "5000", 0),
     text("auto.offset.reset", Some("latest")),
@@ -40,6 +41,7 @@ pub const CONFIG_KEYS: &[ConfigKey] = &[
     boolean("check.crcs", "true"),
     text("client.id", Some("")),
     milliseconds("connections.max.idle.ms", "540000", -1),
+    text("coordinator.connection", Some("shared")),
     milliseconds("default.api.timeout.ms", "60000", 0),
     boolean("enable.auto.commit", "true"),
     number("fetch.max.bytes", Unit::Bytes, "52428800", 0, INT_MAX),
@@ -48,6 +50,7 @@ pub const CONFIG_KEYS: &[ConfigKey] = &[
     text("group.id", None),
     text("group.protocol", Some("consumer")),
     text("group.remote.assignor", None),
+    number("in.flight.max", Unit::Count, "2", 1, INT_MAX),
     text("isolation.level", Some("read_uncommitted")),
     number("max.partition.fetch.bytes", Unit::Bytes, "1048576", 0, INT_MAX),
     milliseconds("max.poll.interval.ms", "300000", 1),
@@ -55,6 +58,7 @@ pub const CONFIG_KEYS: &[ConfigKey] = &[
     milliseconds("metadata.max.age.ms", "300000", 0),
     milliseconds("reconnect.backoff.max.ms", "1000", 0),
     milliseconds("reconnect.backoff.ms", "50", 0),
+    number("request.queue.max", Unit::Count, "1024", 1, 1 << 20),
     milliseconds("request.timeout.ms", "30000", 0),
     milliseconds("retry.backoff.max.ms", "1000", 0),
     milliseconds("retry.backoff.ms", "100", 0),

@@ -5,10 +5,10 @@ use super::peers::Orders;
 use super::timers::Alarm;
 use super::{OnDesk, Purpose, Shell};
 use crate::connection::{Connection, Hold};
-use crate::request::Request;
 use crate::request::desk::{Asker, Order, Peer, To};
 use crate::request::ledger::{End, Ticket};
 use crate::request::queue::{Lane, Question as _};
+use crate::request::{Kind, Request};
 use crate::{Address, CallId, Chunk, ConnectionId, Output, RequestId, Time};
 use evenkeel_spec::words::{NodeId, Timer};
 use std::collections::BTreeMap;
@@ -65,10 +65,17 @@ impl<C: Chunk> Shell<C> {
         let mut orders = Orders::new();
         let peer = self.peers.desk.ask(to, lane, request, askers, &mut orders);
         let place = self.place_on(peer);
-        for ticket in tickets {
-            self.accounts.place(ticket, place, self.now);
+        for ticket in &tickets {
+            self.accounts.place(*ticket, place, self.now);
         }
         self.carry_out(orders);
+        let first = tickets[0];
+        let waits = self.peers.desk.ledger().get(first).filter(|open| open.in_flight == 0);
+        if let Some(open) = waits
+            && matches!(open.kind, Kind::ConsumerGroupHeartbeat | Kind::OffsetCommit)
+        {
+            self.outputs.push_back(Output::Waiting(first, open.kind));
+        }
     }
 
     /// Nobody can be asked.

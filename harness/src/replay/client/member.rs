@@ -147,6 +147,8 @@ fn consumer(
         .property("enable.auto.commit", slice.auto_commit.to_string())
         .property("auto.commit.interval.ms", bounded(auto_commit_interval_ms(slice, profile)))
         .property("auto.offset.reset", "earliest")
+        // The model's small world gives the group's requests a connection of their own.
+        .property("coordinator.connection", "dedicated")
         .property("connections.max.idle.ms", "-1")
         .property("default.api.timeout.ms", bounded(api_timeout_ms(slice, profile)))
         .property("fetch.max.wait.ms", FETCH_WAIT_MS.to_string())

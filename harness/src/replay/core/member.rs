@@ -9,8 +9,9 @@ use crate::replay::schedule::{
 use crate::replay::view::{ConsumerView, Got, MemberView, News, Sent, Told};
 use evenkeel_core::request::{Answered, Fetched, Request, Response};
 use evenkeel_core::{
-    Address, Answer, CallFault, CallId, Callback, Cause, Command, Config, ConnectionId, Delivery,
-    Incarnation, OffsetReset, Output, PollFault, Shell, Time, group,
+    Address, Answer, CallFault, CallId, Callback, Cause, Command, Config, ConnectionId,
+    CoordinatorConnection, Delivery, Incarnation, OffsetReset, Output, PollFault, Shell, Time,
+    group,
 };
 use evenkeel_model::bounds::Slice;
 use evenkeel_model::profiles::Profile;
@@ -364,7 +365,11 @@ impl<'a> Member<'a> {
                 }
             }
             Output::Done { call, result } => self.on_done(call, &result),
-            Output::EndLease(_) | Output::Assignment(_) | Output::Warn(_) => {}
+            Output::EndLease(_)
+            | Output::Assignment(_)
+            | Output::Waiting(..)
+            | Output::Ended(_)
+            | Output::Warn(_) => {}
             Output::Closed(_) | Output::Wait(_) => unreachable!("nobody closes the consumer"),
         }
     }
@@ -483,6 +488,8 @@ impl<'a> Member<'a> {
 fn config(slice: &Slice, profile: &Profile, i: usize) -> Config {
     let mut config = Config::new(vec![Address::new("bootstrap", 9)]);
     config.auto_commit = slice.auto_commit;
+    // The model's small world gives the group's requests a connection of their own.
+    config.coordinator_connection = CoordinatorConnection::Dedicated;
     config.auto_commit_interval_ms = auto_commit_interval_ms(slice, profile);
     config.auto_offset_reset = OffsetReset::Earliest;
     config.connections_max_idle_ms = None;

@@ -378,6 +378,7 @@ impl World {
                 let before = self.done.insert(call, result);
                 assert_eq!(before, None, "a call is answered once");
             }
+            Output::Waiting(..) => {}
             Output::Ended(ended) => {
                 let whole = ended.ended_at.since(ended.asked_at);
                 assert_eq!(ended.waits.sum_ms(), whole, "all its time is accounted for: {ended:?}");
