@@ -47,8 +47,8 @@ pub struct RebalanceContext {
 }
 
 impl RebalanceContext {
-    pub(crate) fn new(link: Arc<Link>, assignment: Arc<BTreeSet<TopicPartition>>) -> Self {
-        Self { link, assignment }
+    pub(crate) fn new(link: &Link, assignment: Arc<BTreeSet<TopicPartition>>) -> Self {
+        Self { link: link.for_listener(), assignment }
     }
 
     /// What is assigned, with partitions that are being revoked and those just assigned.

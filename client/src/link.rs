@@ -26,7 +26,7 @@ pub(crate) enum Message {
         call: CallId,
         command: Command,
         answer: oneshot::Sender<Result<Answer, CallFault>>,
-        /// Given back when the background takes the command.
+        /// Its place among the calls that wait, held until it is answered or given up.
         permit: OwnedSemaphorePermit,
     },
     /// The end.
@@ -38,7 +38,7 @@ pub(crate) enum Message {
 pub(crate) struct Link {
     messages: mpsc::UnboundedSender<Message>,
     permits: Arc<Semaphore>,
-    next_call: AtomicU64,
+    next_call: Arc<AtomicU64>,
     /// Why the background ended, if it did so by itself.
     pub(crate) death: Arc<OnceLock<Arc<str>>>,
     /// How often the background's loop was woken.
@@ -47,7 +47,7 @@ pub(crate) struct Link {
     pub(crate) timeout_ms: u64,
     /// The background, where it is a task of a runtime that was given.
     pub(crate) task: OnceLock<AbortHandle>,
-    progress: Mutex<Progress>,
+    progress: Arc<Mutex<Progress>>,
 }
 
 /// How far the application got in what was delivered to the handle.
@@ -68,19 +68,37 @@ pub(crate) enum Unanswered {
 
 impl Link {
     /// The link, and the end that the background reads.
-    pub(crate) fn new(timeout_ms: u64) -> (Arc<Self>, mpsc::UnboundedReceiver<Message>) {
+    pub(crate) fn new(
+        timeout_ms: u64,
+        calls_max: usize,
+    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Message>) {
         let (messages, queue) = mpsc::unbounded_channel();
         let link = Self {
             messages,
-            permits: Arc::new(Semaphore::new(CALLS_QUEUED_MAX)),
-            next_call: AtomicU64::new(0),
+            permits: Arc::new(Semaphore::new(calls_max)),
+            next_call: Arc::default(),
             death: Arc::default(),
             turns: Arc::default(),
             timeout_ms,
             task: OnceLock::new(),
-            progress: Mutex::default(),
+            progress: Arc::default(),
         };
         (Arc::new(link), queue)
+    }
+
+    /// The same for a listener, whose calls have places of their own (Q3): the rebalance waits for
+    /// them.
+    pub(crate) fn for_listener(&self) -> Arc<Self> {
+        Arc::new(Self {
+            messages: self.messages.clone(),
+            permits: Arc::new(Semaphore::new(LISTENER_CALLS_MAX)),
+            next_call: Arc::clone(&self.next_call),
+            death: Arc::clone(&self.death),
+            turns: Arc::clone(&self.turns),
+            timeout_ms: self.timeout_ms,
+            task: self.task.clone(),
+            progress: Arc::clone(&self.progress),
+        })
     }
 
     /// Sends what is not answered. Whether anybody listens shows in what is answered.
@@ -357,6 +375,5 @@ pub(crate) const CLOSED: &str = "the consumer is closed";
 /// Why it ended, if it could not say so.
 const ABORTED: &str = "its task was aborted, or its runtime shut down";
 
-/// Calls that wait for the background to take them. It takes them as fast as it turns its loop, so
-/// that more than a loaded application's worth of tasks means that it cannot keep up.
-const CALLS_QUEUED_MAX: usize = 1024;
+/// Calls of one callback that wait at once. It awaits most of them one by one.
+const LISTENER_CALLS_MAX: usize = 64;

@@ -1,8 +1,6 @@
 //! The loop around the core: what happened goes in, what the core orders is done.
 //!
-//! Decides only whose turn it is: timers before sockets before the application's commands, the last
-//! two in bounded batches, so that system work never waits behind user work. Everything else is the
-//! core's.
+//! Decides nothing: whose turn it is says [`Turn`], and everything else is the core's.
 
 use super::lease::Leases;
 use super::rebalance::Rebalances;
@@ -17,9 +15,10 @@ use crate::records::PartitionRecords;
 use crate::wire::{Codec, Members, Sent, Versions};
 use bytes::Bytes;
 use evenkeel_core::group::Fault;
+use evenkeel_core::turn::{Branch, Ready, Shares, Turn};
 use evenkeel_core::{
-    Address, Answer, Assignment, CallFault, CallId, Cause, CloseReport, ConnectionId, Misbehaved,
-    Output, Part, PollFault, RequestId, Shell, Time, Warning,
+    Address, Answer, Assignment, CallFault, CallId, Cause, CloseReport, Command, ConnectionId,
+    Misbehaved, Output, Part, PollFault, RequestId, Shell, Time, Warning,
 };
 use evenkeel_spec::words::Epoch;
 use kafka_protocol::protocol::StrBytes;
@@ -28,7 +27,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 /// Everything that the background owns.
@@ -45,7 +44,9 @@ pub(super) struct Driver {
     events: mpsc::UnboundedSender<Event>,
     leases: Leases,
     rebalances: Rebalances,
-    asked: BTreeMap<CallId, oneshot::Sender<Result<Answer, CallFault>>>,
+    asked: BTreeMap<CallId, Waiting>,
+    turn: Turn,
+    arrived: Arrived,
     closing: Option<oneshot::Sender<CloseReport>>,
     /// No handle is left that could say anything.
     is_orphaned: bool,
@@ -82,11 +83,18 @@ enum Next {
     End,
 }
 
-/// Whose turn it is.
-enum Turn {
-    Timer,
-    Net(NetEvent),
-    Message(Option<Message>),
+/// What came while the loop waited, until it is its turn.
+#[derive(Debug, Default)]
+struct Arrived {
+    net: Option<NetEvent>,
+    message: Option<Message>,
+}
+
+/// A call that waits for its answer, and its place until then.
+#[derive(Debug)]
+struct Waiting {
+    answer: oneshot::Sender<Result<Answer, CallFault>>,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Driver {
@@ -126,6 +134,8 @@ impl Driver {
             leases: Leases::default(),
             rebalances,
             asked: BTreeMap::new(),
+            turn: Turn::new(Shares::default(), None),
+            arrived: Arrived::default(),
             closing: None,
             is_orphaned: false,
             turns,
@@ -137,46 +147,59 @@ impl Driver {
         if let Some(recorder) = &mut self.recorder {
             recorder.begin();
         }
+        let mut turns_at_once = 0;
         while let Next::Wait(deadline) = self.carry_out() {
-            let turn = self.next_turn(deadline).await;
-            self.turns.fetch_add(1, Ordering::Relaxed);
-            match turn {
-                Turn::Timer => {
+            match self.turn.next(self.ready(deadline)) {
+                Branch::Timer => {
                     self.feed((), |_, _, ()| {}, |shell, now, ()| shell.handle_timeout(now));
                 }
-                Turn::Net(event) => {
-                    self.on_net(event);
-                    self.on_more_net();
+                Branch::Socket => {
+                    if let Some(event) =
+                        self.arrived.net.take().or_else(|| self.net.try_recv().ok())
+                    {
+                        self.on_net(event);
+                    }
                 }
-                Turn::Message(Some(message)) => {
-                    self.on_message(message);
-                    self.on_more_messages();
+                Branch::Command => self.on_next_message(),
+                Branch::Wait => {
+                    self.wait(deadline).await;
+                    self.turns.fetch_add(1, Ordering::Relaxed);
+                    turns_at_once = 0;
                 }
-                // Every handle is gone. The consumer's has said so: the core ends by itself.
-                Turn::Message(None) => self.is_orphaned = true,
+            }
+            turns_at_once += 1;
+            if turns_at_once >= TURNS_AT_ONCE_MAX {
+                turns_at_once = 0;
+                tokio::task::yield_now().await;
             }
         }
     }
 
-    async fn next_turn(&mut self, deadline: Option<Instant>) -> Turn {
+    fn ready(&self, deadline: Option<Instant>) -> Ready {
+        Ready {
+            timer: deadline.is_some_and(|deadline| deadline <= Instant::now()),
+            sockets: self.arrived.net.is_some() || !self.net.is_empty(),
+            commands: self.arrived.message.is_some() || !self.messages.is_empty(),
+        }
+    }
+
+    /// Until something is ready; what has arrived is kept for its turn.
+    async fn wait(&mut self, deadline: Option<Instant>) {
         tokio::select! {
             biased;
-            () = due(deadline) => Turn::Timer,
-            Some(event) = self.net.recv() => Turn::Net(event),
-            message = self.messages.recv(), if !self.is_orphaned => Turn::Message(message),
+            () = due(deadline) => {}
+            Some(event) = self.net.recv() => self.arrived.net = Some(event),
+            message = self.messages.recv(), if !self.is_orphaned => {
+                // Every handle is gone. The consumer's has said so: the core ends by itself.
+                self.is_orphaned = message.is_none();
+                self.arrived.message = message;
+            }
         }
     }
 
-    fn on_more_net(&mut self) {
-        for _ in 1..NET_BATCH_MAX {
-            let Ok(event) = self.net.try_recv() else { return };
-            self.on_net(event);
-        }
-    }
-
-    fn on_more_messages(&mut self) {
-        for _ in 1..MESSAGE_BATCH_MAX {
-            let Ok(message) = self.messages.try_recv() else { return };
+    fn on_next_message(&mut self) {
+        if let Some(message) = self.arrived.message.take().or_else(|| self.messages.try_recv().ok())
+        {
             self.on_message(message);
         }
     }
@@ -210,8 +233,7 @@ impl Driver {
         let command = match message {
             Message::Tell(command) => command,
             Message::Ask { call, command, answer, permit } => {
-                self.asked.insert(call, answer);
-                drop(permit);
+                self.asked.insert(call, Waiting { answer, _place: permit });
                 command
             }
             Message::Close { command, answer } => {
@@ -219,6 +241,9 @@ impl Driver {
                 command
             }
         };
+        if let Command::Abandon { call } = &command {
+            self.asked.remove(call);
+        }
         self.rebalances.on_command(&command);
         self.feed(command, Recorder::command, Shell::handle_command);
     }
@@ -379,7 +404,7 @@ impl Driver {
         if let Ok(Answer::Left { .. }) = result {
             self.rebalances.on_left();
         }
-        if let Some(answer) = self.asked.remove(&call)
+        if let Some(Waiting { answer, .. }) = self.asked.remove(&call)
             && let Err(Err(fault)) = answer.send(result)
         {
             tracing::warn!("a call that nobody waits for failed: {fault:?}");
@@ -433,9 +458,8 @@ async fn due(deadline: Option<Instant>) {
 /// Frames that wait for the loop, over all connections; then readers wait. A few answers a broker.
 const NET_QUEUE_MAX: usize = 64;
 
-/// Frames and commands that are taken before the timers are looked at again.
-const NET_BATCH_MAX: usize = 16;
-const MESSAGE_BATCH_MAX: usize = 64;
+/// Turns without letting other tasks of the runtime have theirs: connections are read by tasks.
+const TURNS_AT_ONCE_MAX: usize = 32;
 
 /// How much longer than `fetch.max.bytes` an answer may be, bytes: a first batch larger than it is
 /// sent all the same (KIP-74), and a topic's `message.max.bytes` may be anything; 64 MiB is 60

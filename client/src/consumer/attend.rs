@@ -187,7 +187,7 @@ impl Attendance {
             Callback::Lost(_) => ListenerMethod::Lost,
         };
         let partitions: Vec<_> = partitions.into_iter().collect();
-        let context = RebalanceContext::new(Arc::clone(&self.link), Arc::clone(assignment));
+        let context = RebalanceContext::new(&self.link, Arc::clone(assignment));
         let future = listener.run(method, context, partitions.clone());
         self.running = Some(RunningCallback {
             incarnation,
