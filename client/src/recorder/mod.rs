@@ -65,6 +65,8 @@ pub(crate) struct Recorder {
     open: BTreeSet<ConnectionId>,
     /// Those that concern the group.
     groups: BTreeSet<ConnectionId>,
+    /// Those on which the coordinator was talked to.
+    coordinators: BTreeSet<ConnectionId>,
     /// Requests of the group that wait for a connection.
     waiting: BTreeSet<Ticket>,
     /// The connection whose end is to be written.
@@ -99,6 +101,7 @@ impl Recorder {
             ahead: 0,
             open: BTreeSet::new(),
             groups: BTreeSet::new(),
+            coordinators: BTreeSet::new(),
             calls: BTreeSet::new(),
             waiting: BTreeSet::new(),
             ended: None,

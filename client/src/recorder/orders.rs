@@ -47,10 +47,10 @@ pub(super) fn write(
                 Request::Heartbeat(_) | Request::OffsetCommit { .. } | Request::OffsetFetch { .. }
             );
             if is_groups
-                && !recorder.groups.contains(connection)
+                && !recorder.coordinators.contains(connection)
                 && let Some(node) = shell.node_at(*connection)
             {
-                recorder.groups.insert(*connection);
+                recorder.coordinators.insert(*connection);
                 let line = recorder.event(now, "connect").plain("connection", connection.0);
                 line.plain("coordinator", node.0).end();
                 recorder.event(now, "ready").plain("connection", connection.0).end();

@@ -173,7 +173,7 @@ struct Hasty;
 impl RebalanceListener for Hasty {}
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_member_wakes_at_most_twice_a_heartbeat_beside_its_fetches() {
+async fn an_idle_member_wakes_at_most_three_times_a_heartbeat_beside_its_fetches() {
     let _runs = Validated::begin();
     for nodes in [1, 3] {
         idle(nodes).await;
@@ -204,7 +204,8 @@ async fn idle(nodes: u32) {
     assert!((700..=730).contains(&heartbeats), "{heartbeats} heartbeats");
     // The long polls of all nodes end at the same instants of virtual time. The application's poll
     // itself begins and ends; metadata and new connections take a timer and an answer.
-    let allowed = 2 * heartbeats + fetches.div_ceil(nodes.into()) + 2 * others + 2;
+    // The fetch from the coordinator's broker comes back shortly before each heartbeat, alone.
+    let allowed = 3 * heartbeats + fetches.div_ceil(nodes.into()) + 2 * others + 2;
     assert!(turns <= allowed, "{turns} wakes, {allowed} allowed");
     assert!(consumer.close(5 * SECOND).await.left);
 }
