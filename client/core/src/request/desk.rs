@@ -281,12 +281,7 @@ impl<Q: Question, P: Clone> Desk<Q, P> {
         timer: ConnectionTimer,
         out: &mut Orders<Q, P>,
     ) -> Option<Cause> {
-        let cause =
-            self.with(peer, out, |connection, names, out| connection.on_timer(timer, names, out));
-        if timer == ConnectionTimer::Throttle {
-            self.close_second(peer, out);
-        }
-        cause
+        self.with(peer, out, |connection, names, out| connection.on_timer(timer, names, out))
     }
 
     /// A broker does not read for a while; says whether there is a connection to wait on.
@@ -322,20 +317,23 @@ impl<Q: Question, P: Clone> Desk<Q, P> {
     /// What an answer meant was carried out: sends what it made room for.
     pub fn on_room(&mut self, peer: Peer, out: &mut Orders<Q, P>) {
         self.with(peer, out, Connection::on_room);
-        self.close_second(peer, out);
     }
 
-    /// Q8: a second connection ends when nothing needs it.
-    fn close_second(&mut self, peer: Peer, out: &mut Orders<Q, P>) {
-        let Some(node) = peer.node().filter(|_| !self.config.dedicated) else { return };
-        let first = self.connections.get(&Peer::Node(node));
-        if first.is_some_and(Connection::is_throttled) {
+    /// Nothing more is asked for at this moment: second connections that nothing needs end (Q8).
+    pub fn on_settled(&mut self, out: &mut Orders<Q, P>) {
+        if self.config.dedicated {
             return;
         }
-        if self.connections.contains_key(&Peer::Second(node)) {
-            self.with(Peer::Second(node), out, |connection, _, out| {
-                connection.on_needless(DisconnectReason::Needless, out);
-            });
+        let is_throttled =
+            |node| self.connections.get(&Peer::Node(node)).is_some_and(Connection::is_throttled);
+        let idle = self.connections.iter().filter_map(|(peer, connection)| match peer {
+            Peer::Second(node) if connection.id().is_some() && connection.load() == 0 => {
+                (!is_throttled(*node)).then_some(*peer)
+            }
+            Peer::Second(_) | Peer::Node(_) | Peer::Bootstrap(_) => None,
+        });
+        for peer in idle.collect::<Vec<_>>() {
+            self.on_needless(peer, out);
         }
     }
 

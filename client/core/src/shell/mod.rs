@@ -407,6 +407,9 @@ impl<C: Chunk> Shell<C> {
             }
         }
         self.show_assignment();
+        let mut orders = Orders::new();
+        self.peers.desk.on_settled(&mut orders);
+        self.carry_out(orders);
         #[cfg(debug_assertions)]
         self.audit();
     }

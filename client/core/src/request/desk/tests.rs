@@ -96,6 +96,7 @@ impl World {
         let id = self.id(peer);
         let answered = self.desk.on_answer(peer, id, request, &mut self.orders);
         self.desk.on_room(peer, &mut self.orders);
+        self.desk.on_settled(&mut self.orders);
         answered.expect("it is the oldest").expect("it is no handshake")
     }
 }
@@ -166,6 +167,7 @@ fn what_cannot_wait_for_a_parked_or_throttled_broker_takes_a_second_connection_f
     world.answer(SECOND, "next");
     assert!(world.desk.connection(SECOND).and_then(Connection::id).is_some());
     world.desk.on_timer(FIRST, ConnectionTimer::Throttle, &mut world.orders);
+    world.desk.on_settled(&mut world.orders);
     assert_eq!(world.desk.connection(SECOND).and_then(Connection::id), None);
 }
 
