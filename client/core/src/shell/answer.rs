@@ -45,7 +45,7 @@ impl<C: Chunk> Shell<C> {
                 }
             }
         }
-        self.settle_bootstrap();
+        self.adopt_bootstrap();
         let mut orders = Orders::new();
         self.peers.desk.on_room(peer, &mut orders);
         self.carry_out(orders);

@@ -407,9 +407,7 @@ impl<C: Chunk> Shell<C> {
             }
         }
         self.show_assignment();
-        let mut orders = Orders::new();
-        self.peers.desk.on_settled(&mut orders);
-        self.carry_out(orders);
+        self.close_needless();
         #[cfg(debug_assertions)]
         self.audit();
     }

@@ -220,29 +220,33 @@ impl<C: Chunk> Shell<C> {
     }
 
     /// Once brokers are known, a bootstrap server's connection is that of the broker which listens
-    /// there, or is closed.
-    pub(super) fn settle_bootstrap(&mut self) {
-        let brokers = self.metadata.brokers();
-        if brokers.is_empty() {
-            return;
-        }
-        for (peer, node) in self.peers.bootstrapped(brokers) {
-            match node {
-                Some(node) if self.peers.adopt(peer, node) => {
-                    self.timers.rekey(|alarm| match alarm {
-                        Alarm::Connection(of, timer) if of == peer => {
-                            Some(Alarm::Connection(Peer::Node(node), timer))
-                        }
-                        _ => None,
-                    });
-                }
-                Some(_) | None => {
-                    let mut orders = Orders::new();
-                    self.peers.desk.on_needless(peer, &mut orders);
-                    self.carry_out(orders);
-                }
+    /// there.
+    pub(super) fn adopt_bootstrap(&mut self) {
+        for (peer, node) in self.peers.bootstrapped(self.metadata.brokers()) {
+            if let Some(node) = node
+                && self.peers.adopt(peer, node)
+            {
+                self.timers.rekey(|alarm| match alarm {
+                    Alarm::Connection(of, timer) if of == peer => {
+                        Some(Alarm::Connection(Peer::Node(node), timer))
+                    }
+                    _ => None,
+                });
             }
         }
+    }
+
+    /// Nothing more is asked for now: connections that nothing needs end. A bootstrap server's is
+    /// one of them once brokers are known.
+    pub(super) fn close_needless(&mut self) {
+        let mut orders = Orders::new();
+        if !self.metadata.brokers().is_empty() {
+            for (peer, _) in self.peers.bootstrapped(self.metadata.brokers()) {
+                self.peers.desk.on_needless(peer, &mut orders);
+            }
+        }
+        self.peers.desk.on_settled(&mut orders);
+        self.carry_out(orders);
     }
 
     /// Q7: per lane and kind, what was asked for is over or open; and what is open is somewhere.
