@@ -12,4 +12,5 @@ pub mod explore;
 pub mod mutants;
 pub mod profiles;
 pub mod report;
+pub mod requests;
 pub mod system;

@@ -8,6 +8,7 @@
 
 use crate::output::{Cause, DisconnectReason, Misbehaved};
 use crate::request::Mutant;
+use crate::request::desk::Renumbered;
 use crate::request::queue::{Lane, Question, Queue, Waiting, Word};
 use crate::{ConnectionId, RequestId};
 use evenkeel_spec::words::Step;
@@ -234,20 +235,14 @@ impl<Q: Question, A> Connection<Q, A> {
         self.advance(names, out);
     }
 
-    /// Takes over what another connection had not sent yet.
-    pub fn on_handed_over(
-        &mut self,
-        lane: Lane,
-        waiting: Waiting<Q, A>,
-        names: &mut Names,
-        out: &mut Vec<Order<Q, A>>,
-    ) {
+    /// Takes over what another connection had not sent yet; it goes out with what follows, at the
+    /// latest with [`Self::on_room`].
+    pub fn on_handed_over(&mut self, lane: Lane, waiting: Waiting<Q, A>) {
         self.queue.put(lane, waiting);
-        self.advance(names, out);
     }
 
     /// Gives away what was not sent yet.
-    pub fn hand_over(&mut self, chosen: impl Fn(&Q) -> bool) -> Vec<Waiting<Q, A>> {
+    pub fn hand_over(&mut self, chosen: impl Fn(Lane, &Q) -> bool) -> Vec<Waiting<Q, A>> {
         self.queue.take(chosen)
     }
 
@@ -506,15 +501,17 @@ impl<Q: Question, A> Connection<Q, A> {
     }
 
     /// Numbers what it names anew, for a model that compares states.
-    pub(crate) fn renumber(&mut self, names: &mut Names) {
+    pub(crate) fn renumber(&mut self, names: &mut Names, renumbered: &mut Renumbered) {
         match &mut self.state {
             State::Closed | State::BackingOff => {}
             State::Connecting(id) | State::Handshaking(id) | State::Ready(id) => {
-                *id = names.connection();
+                let old = std::mem::replace(id, names.connection());
+                renumbered.connections.insert(old, *id);
             }
         }
         for flight in &mut self.in_flight {
-            flight.id = names.request();
+            let old = std::mem::replace(&mut flight.id, names.request());
+            renumbered.requests.insert(old, flight.id);
         }
         self.step = Step::FIRST;
     }

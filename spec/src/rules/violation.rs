@@ -93,6 +93,37 @@ rules! {
     RevokedAtWork "R3"
     /// A revocation is over, or costs the membership, after the rebalance timeout.
     RevocationUnbounded "R8"
+    /// Nothing is put on a connection while something more urgent could be, and what is urgent does
+    /// not wait for a broker that would read its other connection.
+    SystemWaited "Q1"
+    /// A bounded number of user requests is in flight on one connection.
+    TooManyInFlight "Q2"
+    /// A bounded number of calls is not over.
+    PlacesExceeded "Q3"
+    /// A call is refused only when every place is taken.
+    RefusedWithRoom "Q3"
+    /// What is out of time is not sent.
+    SentExpired "Q4"
+    /// An answer is not older than its question.
+    AnswerTooOld "Q5"
+    /// An answer is about everything that was asked for.
+    AnswerIncomplete "Q5"
+    /// What nobody waits for is not sent.
+    SentForNobody "Q6"
+    /// Whoever waits is told of the end.
+    Unanswered "Q7"
+    /// Whoever waits is told of the end once.
+    EndedTwice "Q7"
+    /// Who is told of the end is told whether an attempt was on its way.
+    OutcomeUntrue "Q7"
+    /// Nothing is sent to a broker that does not read.
+    SentThrottled "Q8"
+    /// A word about ownership does not overtake a commit, nor a leave a heartbeat.
+    Overtaken "Q9"
+    /// What failed is not tried again at once, and nothing is done while nothing is ready.
+    Spun "Q10"
+    /// What stays ready is served after a bounded number of turns.
+    Starved "Q12"
 }
 
 /// A rule that was broken, and where.

@@ -6,7 +6,7 @@
 //! spec/10-requests.md.
 
 use super::ledger::{End, Ledger, Open, Outcome, Ticket};
-use super::queue::{Lane, Question, Word};
+use super::queue::{Lane, Question, Waiting, Word};
 use super::{Kind, Mutant};
 use crate::connection::{self, Connection, ConnectionTimer, Limits, Names};
 use crate::output::{Cause, DisconnectReason, Misbehaved};
@@ -104,6 +104,17 @@ pub struct DeskConfig {
     pub mutant: Option<Mutant>,
 }
 
+/// The new names of connections, requests and tickets.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Renumbered {
+    /// Of the connections and attempts that are current.
+    pub connections: BTreeMap<ConnectionId, ConnectionId>,
+    /// Of what is in flight.
+    pub requests: BTreeMap<RequestId, RequestId>,
+    /// Of what is open.
+    pub tickets: BTreeMap<Ticket, Ticket>,
+}
+
 /// All requests of one consumer. `Q` is what is asked, `P` what the answer is for.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Desk<Q, P> {
@@ -149,10 +160,11 @@ impl<Q: Question, P: Clone> Desk<Q, P> {
         out: &mut Orders<Q, P>,
     ) -> Peer {
         let peer = self.route(to, lane, &question);
-        if matches!(question.word(), Word::Owned | Word::Leave)
+        let word = question.word();
+        if matches!(word, Word::Owned | Word::Leave)
             && !Mutant::CommitOvertaken.is(self.config.mutant)
         {
-            self.bring_commits(to, peer, out);
+            self.bring(to, peer, word, out);
         }
         self.with(peer, out, |connection, names, out| {
             connection.on_request(lane, question, askers, names, out);
@@ -163,45 +175,121 @@ impl<Q: Question, P: Clone> Desk<Q, P> {
     /// Which connection a request takes: the broker's one, unless it cannot wait and that one is
     /// throttled or parked (Q8). What may not be overtaken is followed (Q9).
     fn route(&self, to: To, lane: Lane, question: &Q) -> Peer {
-        let mutant = self.config.mutant;
         let node = match to {
             To::Peer(peer) => return peer,
             To::Coordinator(node) if self.config.dedicated => return Peer::Second(node),
             To::Coordinator(node) | To::Leader(node) => node,
         };
         let both = [Peer::Node(node), Peer::Second(node)];
-        for peer in both {
-            let Some(connection) = self.connections.get(&peer) else { continue };
-            let commit = !connection.is_throttled()
-                && !Mutant::CommitOvertaken.is(mutant)
-                && connection.has_in_flight(&[Word::Commit]);
-            let heartbeat = !Mutant::HeartbeatOvertaken.is(mutant)
-                && connection.has_in_flight(&[Word::Presence, Word::Owned]);
-            let binds = match question.word() {
-                Word::Leave => commit || heartbeat,
-                Word::Owned => commit,
-                Word::Nothing | Word::Commit | Word::Presence => false,
-            };
-            if binds {
+        let is_leave = question.word() == Word::Leave;
+        if is_leave && !Mutant::HeartbeatOvertaken.is(self.config.mutant) {
+            let words = [Word::Presence, Word::Owned];
+            if let Some(peer) = both.into_iter().find(|peer| self.has_in_flight(*peer, &words)) {
                 return peer;
             }
         }
-        let waits = self.connections.get(&both[0]).is_some_and(|first| {
-            first.is_throttled() && !Mutant::ThrottledSystem.is(mutant) || first.is_parked()
-        });
-        if lane == Lane::System && waits { both[1] } else { both[0] }
+        let ends = is_leave || question.word() == Word::Owned;
+        if ends && !Mutant::CommitOvertaken.is(self.config.mutant) {
+            let follows = |peer: &Peer| {
+                !self.connections.get(peer).is_some_and(Connection::is_throttled)
+                    && self.has_in_flight(*peer, &[Word::Commit])
+            };
+            if let Some(peer) = both.into_iter().find(follows) {
+                return peer;
+            }
+        }
+        if lane == Lane::System { self.best(node) } else { both[0] }
     }
 
-    /// Q9: a commit that was not sent yet goes before a word that may end what it is for.
-    fn bring_commits(&mut self, to: To, peer: Peer, out: &mut Orders<Q, P>) {
+    fn has_in_flight(&self, peer: Peer, words: &[Word]) -> bool {
+        self.connections.get(&peer).is_some_and(|connection| connection.has_in_flight(words))
+    }
+
+    /// Q8: the connection on which a system request of this broker goes out first.
+    fn best(&self, node: NodeId) -> Peer {
+        let [first, second] = [Peer::Node(node), Peer::Second(node)];
+        let of = |peer| self.connections.get(&peer);
+        let free = |c: &Connection<_, _>| c.is_ready() && !c.is_parked();
+        let throttled = |peer| of(peer).is_some_and(Connection::is_throttled);
+        let keeps = throttled(first) && Mutant::ThrottledSystem.is(self.config.mutant);
+        if keeps || of(first).is_some_and(free) {
+            first
+        } else if of(second).is_some_and(free) {
+            second
+        } else {
+            let waits = throttled(first) || of(first).is_some_and(Connection::is_parked);
+            if waits && !throttled(second) { second } else { first }
+        }
+    }
+
+    /// Q8: what waits does not stay with a broker that does not read, nor for a connection that is
+    /// being made, when the other would take it.
+    fn hurry(&mut self, peer: Peer, out: &mut Orders<Q, P>) {
+        let Some((node, _)) = self.pair(peer) else { return };
+        let to = self.best(node);
+        let goes = self.connections.get(&to).is_some_and(Connection::is_ready);
+        let other = self.pair(to).and_then(|(_, other)| self.connections.get(&other));
+        if goes || other.is_some_and(Connection::is_throttled) {
+            self.pull(to, out);
+        }
+    }
+
+    /// A broker and the other of its two connections, where both are for the same.
+    fn pair(&self, peer: Peer) -> Option<(NodeId, Peer)> {
+        match peer {
+            _ if self.config.dedicated => None,
+            Peer::Node(node) => Some((node, Peer::Second(node))),
+            Peer::Second(node) => Some((node, Peer::Node(node))),
+            Peer::Bootstrap(_) => None,
+        }
+    }
+
+    /// What the system asks for and waits on the other connection goes out on this one. What a leave
+    /// follows stays with it (Q9).
+    fn pull(&mut self, to: Peer, out: &mut Orders<Q, P>) {
+        let from = self.pair(to).and_then(|(_, from)| self.connections.get_mut(&from));
+        let Some(source) = from.filter(|source| source.queue().has(Lane::System)) else { return };
+        let follows = source.has_in_flight(&[Word::Presence, Word::Owned])
+            && source.queue().iter().any(|(_, waiting)| waiting.question.word() == Word::Leave);
+        let taken = source.hand_over(|lane, question| {
+            lane == Lane::System && (!follows || question.word() == Word::Nothing)
+        });
+        self.take_over(to, taken, out);
+    }
+
+    fn take_over(
+        &mut self,
+        to: Peer,
+        taken: Vec<Waiting<Q, Asker<P>>>,
+        out: &mut Orders<Q, P>,
+    ) {
+        if taken.is_empty() {
+            return;
+        }
+        self.with(to, out, |connection, names, out| {
+            for waiting in taken {
+                connection.on_handed_over(Lane::System, waiting);
+            }
+            connection.on_room(names, out);
+        });
+    }
+
+    /// Q9: a commit that was not sent yet goes before a word that may end what it is for, and a
+    /// heartbeat before a leave.
+    fn bring(&mut self, to: To, peer: Peer, word: Word, out: &mut Orders<Q, P>) {
         let (To::Coordinator(node) | To::Leader(node)) = to else { return };
         for other in [Peer::Node(node), Peer::Second(node)] {
             let Some(connection) = self.connections.get_mut(&other) else { continue };
-            for waiting in connection.hand_over(|question| question.word() == Word::Commit) {
-                self.with(peer, out, |connection, names, out| {
-                    connection.on_handed_over(Lane::System, waiting, names, out);
-                });
-            }
+            // Those of this connection's system lane go before already, and before what they must.
+            let taken = connection.hand_over(|lane, question| {
+                let goes_before = match question.word() {
+                    Word::Commit => true,
+                    Word::Presence | Word::Owned => word == Word::Leave,
+                    Word::Nothing | Word::Leave => false,
+                };
+                goes_before && (other != peer || lane != Lane::System)
+            });
+            self.take_over(peer, taken, out);
         }
     }
 
@@ -261,17 +349,24 @@ impl<Q: Question, P: Clone> Desk<Q, P> {
         id: ConnectionId,
         out: &mut Orders<Q, P>,
     ) -> bool {
-        self.with(peer, out, |connection, _, out| connection.on_disconnected(id, out))
+        let is_current =
+            self.with(peer, out, |connection, _, out| connection.on_disconnected(id, out));
+        self.hurry(peer, out);
+        is_current
     }
 
     /// The broker speaks what is needed.
     pub fn on_shaken(&mut self, peer: Peer, out: &mut Orders<Q, P>) {
+        if !self.connections.get(&peer).is_some_and(Connection::is_throttled) {
+            self.pull(peer, out);
+        }
         self.with(peer, out, Connection::on_shaken);
     }
 
     /// A connection is given up for `cause`.
     pub fn on_failed(&mut self, peer: Peer, cause: Cause, out: &mut Orders<Q, P>) {
         self.with(peer, out, |connection, _, out| connection.on_failed(cause, out));
+        self.hurry(peer, out);
     }
 
     /// A timer of a connection fired; returns why the connection failed by it.
@@ -281,14 +376,23 @@ impl<Q: Question, P: Clone> Desk<Q, P> {
         timer: ConnectionTimer,
         out: &mut Orders<Q, P>,
     ) -> Option<Cause> {
-        self.with(peer, out, |connection, names, out| connection.on_timer(timer, names, out))
+        let is_parked = self.connections.get(&peer).is_some_and(Connection::is_parked);
+        if timer == ConnectionTimer::Throttle && !is_parked {
+            self.pull(peer, out);
+        }
+        let cause =
+            self.with(peer, out, |connection, names, out| connection.on_timer(timer, names, out));
+        self.hurry(peer, out);
+        cause
     }
 
     /// A broker does not read for a while; says whether there is a connection to wait on.
-    pub fn on_throttled(&mut self, peer: Peer) -> bool {
+    pub fn on_throttled(&mut self, peer: Peer, out: &mut Orders<Q, P>) -> bool {
         let connection = self.connections.get_mut(&peer);
         let connection = connection.filter(|connection| connection.id().is_some());
-        connection.map(Connection::on_throttled).is_some()
+        let is_throttled = connection.map(Connection::on_throttled).is_some();
+        self.hurry(peer, out);
+        is_throttled
     }
 
     /// An answer came: whose it is. The core's own requests are not over by it: see [`Self::end`].
@@ -316,6 +420,7 @@ impl<Q: Question, P: Clone> Desk<Q, P> {
 
     /// What an answer meant was carried out: sends what it made room for.
     pub fn on_room(&mut self, peer: Peer, out: &mut Orders<Q, P>) {
+        self.hurry(peer, out);
         self.with(peer, out, Connection::on_room);
     }
 
@@ -408,18 +513,20 @@ impl<Q: Question, P: Clone> Desk<Q, P> {
     }
 
     /// Numbers connections, requests and the core's own tickets anew by their order, for a model
-    /// that compares states.
-    pub fn renumber(&mut self) {
-        let renamed = self.ledger.renumber();
+    /// that compares states; says how.
+    pub fn renumber(&mut self) -> Renumbered {
+        let mut renumbered =
+            Renumbered { tickets: self.ledger.renumber(), ..Renumbered::default() };
         self.names = Names::default();
         for connection in self.connections.values_mut() {
-            connection.renumber(&mut self.names);
+            connection.renumber(&mut self.names, &mut renumbered);
             for asker in connection.askers_mut() {
-                if let Some(ticket) = renamed.get(&asker.ticket) {
+                if let Some(ticket) = renumbered.tickets.get(&asker.ticket) {
                     asker.ticket = *ticket;
                 }
             }
         }
+        renumbered
     }
 
     /// Lets a connection act, and carries its orders on.

@@ -155,11 +155,11 @@ impl<Q: Question, A> Queue<Q, A> {
     }
 
     /// Takes the requests out that `chosen` names, in their order.
-    pub fn take(&mut self, chosen: impl Fn(&Q) -> bool) -> Vec<Waiting<Q, A>> {
+    pub fn take(&mut self, chosen: impl Fn(Lane, &Q) -> bool) -> Vec<Waiting<Q, A>> {
         let mut taken = Vec::new();
-        for lane in &mut self.lanes {
+        for (of, lane) in Lane::ALL.into_iter().zip(&mut self.lanes) {
             for waiting in std::mem::take(lane) {
-                if chosen(&waiting.question) {
+                if chosen(of, &waiting.question) {
                     taken.push(waiting);
                 } else {
                     lane.push_back(waiting);

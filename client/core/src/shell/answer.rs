@@ -83,10 +83,15 @@ impl<C: Chunk> Shell<C> {
     /// A broker that throttles for longer than a request may take is asked again then: it reads
     /// when it likes (KIP-219), and nothing waits for ever on its word.
     fn throttle(&mut self, peer: Peer, ms: u32) {
-        if ms > 0 && self.peers.desk.on_throttled(peer) {
+        if ms == 0 {
+            return;
+        }
+        let mut orders = Orders::new();
+        if self.peers.desk.on_throttled(peer, &mut orders) {
             let ms = u64::from(ms).min(self.config.request_timeout_ms);
             self.arm(Alarm::Connection(peer, ConnectionTimer::Throttle), ms);
         }
+        self.carry_out(orders);
     }
 
     fn on_shaken(&mut self, peer: Peer) {

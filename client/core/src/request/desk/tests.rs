@@ -161,7 +161,7 @@ fn what_cannot_wait_for_a_parked_or_throttled_broker_takes_a_second_connection_f
     assert_eq!(world.desk.connection(SECOND).and_then(Connection::id), None);
     world.answer(FIRST, "fetch");
     world.answer(FIRST, "commit");
-    assert!(world.desk.on_throttled(FIRST));
+    assert!(world.desk.on_throttled(FIRST, &mut world.orders));
     assert_eq!(world.own(Lane::System, "next", Word::Presence).1, SECOND);
     world.ready(SECOND);
     world.answer(SECOND, "next");
@@ -182,7 +182,7 @@ fn an_acknowledgement_follows_the_commit_and_a_leave_the_heartbeat() {
     let mut world = World::new();
     world.own(Lane::Records, "fetch", Word::Nothing);
     world.ready(FIRST);
-    assert!(world.desk.on_throttled(FIRST));
+    assert!(world.desk.on_throttled(FIRST, &mut world.orders));
     world.own(Lane::User, "commit", Word::Commit);
     assert_eq!(world.own(Lane::System, "owned", Word::Owned).1, SECOND);
     world.ready(SECOND);
