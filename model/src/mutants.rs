@@ -4,6 +4,7 @@
 
 use crate::bounds::{self, Slice};
 use crate::explore::{LivenessError, Options, PathOf, explore};
+use crate::judged::Judged;
 use crate::system::Refusal;
 use evenkeel_coordinator::Mutant as CoordinatorMutant;
 use evenkeel_core::group::Mutant as ClientMutant;
@@ -11,13 +12,13 @@ use evenkeel_spec::rules::Rule;
 
 /// A seeded fault.
 #[derive(Clone, Debug)]
-pub struct Seeded {
+pub struct Seeded<S = Slice> {
     /// The fault's name.
     pub name: String,
     /// The real bug or the reason behind it.
     pub source: &'static str,
     /// The slice that must find it, with the fault in it.
-    pub slice: Slice,
+    pub slice: S,
     /// Which verdict must name it.
     pub expected: Verdict,
 }
@@ -35,26 +36,26 @@ pub enum Verdict {
 
 /// What was found.
 #[derive(Clone, Debug)]
-pub struct Hunted {
+pub struct Hunted<S: Judged = Slice> {
     /// The verdict.
     pub verdict: Verdict,
     /// The shortest path to it, when something was found.
-    pub path: Option<PathOf<Slice>>,
+    pub path: Option<PathOf<S>>,
     /// States visited.
     pub states: usize,
 }
 
-impl Hunted {
+impl<S: Judged> Hunted<S> {
     /// Whether the fault was found by what must find it.
     #[must_use]
-    pub fn is_killed(&self, seeded: &Seeded) -> bool {
+    pub fn is_killed(&self, seeded: &Seeded<S>) -> bool {
         self.verdict == seeded.expected
     }
 }
 
 /// Looks for one fault: the first broken rule, else a state that does not settle.
 #[must_use]
-pub fn hunt(seeded: &Seeded) -> Hunted {
+pub fn hunt<S: Judged>(seeded: &Seeded<S>) -> Hunted<S> {
     let slice = &seeded.slice;
     let options = Options {
         stop_at_first_violation: true,
@@ -66,8 +67,8 @@ pub fn hunt(seeded: &Seeded) -> Hunted {
     let states = exploration.summary().states;
     let broken = exploration.violations(slice).expect("the renaming is sound");
     if let Some(path) = broken.into_values().next() {
-        let violation = path.states.last().and_then(|state| state.violation);
-        let rule = violation.expect("a violating path ends in a violation").rule;
+        let broken = path.states.last().and_then(|state| slice.broken(state));
+        let rule = broken.expect("a violating path ends in a violation");
         return Hunted { verdict: Verdict::Broken(rule), path: Some(path), states };
     }
     if options.keep_settle
@@ -79,7 +80,7 @@ pub fn hunt(seeded: &Seeded) -> Hunted {
     Hunted { verdict: Verdict::Survived, path: None, states }
 }
 
-/// Every seeded fault, the client's first.
+/// Every seeded fault of the group's world, the client's first.
 #[must_use]
 pub fn mutants() -> Vec<Seeded> {
     let client = ClientMutant::ALL.iter().map(|&mutant| client(mutant));

@@ -61,11 +61,11 @@ impl Default for Shares {
 }
 
 impl Shares {
-    /// After how many turns everything that stays ready has been served: both shares, and the
-    /// timers between every two of them.
+    /// For how many turns at most something that stays ready is not served: the larger share, and
+    /// the timers before, between and after.
     #[must_use]
     pub fn wait_max(self) -> usize {
-        2 * (usize::from(self.sockets_max) + usize::from(self.commands_max)) + 1
+        2 * usize::from(self.sockets_max.max(self.commands_max)) + 1
     }
 }
 

@@ -137,9 +137,7 @@ fn may_ask(state: &State, own: Own) -> bool {
         Own::Leave => !state.has_left,
         Own::Commit | Own::Urgent => !state.has_left && !open(&[Says::Commit]),
         Own::Offsets => true,
-        Own::Fetch => {
-            !state.seen.open().any(|(_, wish, _)| wish.urgency == Urgency::Records)
-        }
+        Own::Fetch => !state.seen.open().any(|(_, wish, _)| wish.urgency == Urgency::Records),
     }
 }
 
@@ -147,7 +145,8 @@ fn may_ask(state: &State, own: Own) -> bool {
 /// before.
 fn tells(wire: &Wire) -> bool {
     let mut messages = wire.messages.iter();
-    messages.any(|message| message.read.is_some() && message.ask.is_some_and(|ask| ask.things() > 0))
+    messages
+        .any(|message| message.read.is_some() && message.ask.is_some_and(|ask| ask.things() > 0))
 }
 
 /// The timers that may fire. Requests have one duration: the oldest is the first that is over.

@@ -126,3 +126,14 @@ impl fmt::Display for Own {
         })
     }
 }
+
+/// What the consumer wants by itself, as a person calls it.
+pub(super) fn title(wish: Wish) -> &'static str {
+    match (wish.says, wish.urgency) {
+        (Says::Presence | Says::Owned, _) => "the heartbeat",
+        (Says::Leave, _) => "the leave",
+        (Says::Commit, _) => "the commit",
+        (Says::Nothing, Urgency::Records) => "the fetch",
+        (Says::Nothing, Urgency::System | Urgency::User) => "the system's question",
+    }
+}

@@ -188,17 +188,14 @@ fn requests_reach() -> Vec<(&'static str, Condition<Slice>)> {
             s.seen.is_throttled(Line::First) && flies(s, Says::Presence, Line::Second)
         }),
         ("both connections are throttled or parked", |_, s| {
-            Line::ALL.into_iter().all(|line| {
-                s.connection(line).is_some_and(|c| c.is_throttled() || c.is_parked())
-            })
+            Line::ALL
+                .into_iter()
+                .all(|line| s.connection(line).is_some_and(|c| c.is_throttled() || c.is_parked()))
         }),
         ("an answer comes that is old", |_, s| {
-            s.truth > 0
-                && s.wires.iter().flat_map(|wire| &wire.messages).any(|m| m.read == Some(0))
+            s.truth > 0 && s.wires.iter().flat_map(|wire| &wire.messages).any(|m| m.read == Some(0))
         }),
-        ("every place is taken", |slice, s| {
-            s.desk.ledger().places() == slice.bounds.places_max
-        }),
+        ("every place is taken", |slice, s| s.desk.ledger().places() == slice.bounds.places_max),
     ]
 }
 
@@ -208,7 +205,8 @@ fn order_reaches() -> Vec<(&'static str, Condition<Slice>)> {
             flies(s, Says::Commit, Line::Second) && flies(s, Says::Owned, Line::Second)
         }),
         ("a leave follows a heartbeat that waits in a parked connection", |_, s| {
-            flies(s, Says::Presence, Line::First) && flies(s, Says::Leave, Line::First)
+            flies(s, Says::Presence, Line::First)
+                && flies(s, Says::Leave, Line::First)
                 && s.desk.ledger().iter().any(|(_, open)| open.lane == Lane::Records)
         }),
     ]
@@ -224,9 +222,9 @@ fn teardown_reaches() -> Vec<(&'static str, Condition<Slice>)> {
         }),
         ("both connections fail", |_, s| Line::ALL.into_iter().all(|line| s.seen.must_rest(line))),
         ("something is in flight on both connections", |_, s| {
-            Line::ALL.into_iter().all(|line| {
-                s.connection(line).is_some_and(|c| c.flights().next().is_some())
-            })
+            Line::ALL
+                .into_iter()
+                .all(|line| s.connection(line).is_some_and(|c| c.flights().next().is_some()))
         }),
     ]
 }

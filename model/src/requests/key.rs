@@ -1,7 +1,7 @@
 //! Abstract transitions: what remains of a step when names and numbers are dropped.
 
 use super::{Action, State};
-use evenkeel_spec::rules::requests::{Line, Place, Urgency};
+use evenkeel_spec::rules::requests::{Line, Place};
 use std::fmt;
 
 /// An abstract transition.
@@ -14,11 +14,12 @@ pub struct Key {
 
 /// What one connection looks like from nearby.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Local {
+struct Local {
     phase: Phase,
-    /// Whether requests of each urgency wait, and whether they are in flight.
-    waiting: [bool; 3],
-    flying: [bool; 3],
+    /// Whether something waits for it.
+    waiting: bool,
+    /// Whether something is in flight.
+    flying: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -40,11 +41,8 @@ impl Key {
 
 fn locals(state: &State) -> [Local; 2] {
     Line::ALL.map(|line| {
-        let (mut waiting, mut flying) = ([false; 3], [false; 3]);
-        for (_, wish, place) in state.seen.open() {
-            waiting[wish.urgency as usize] |= place == Place::Waiting(line);
-            flying[wish.urgency as usize] |= place == Place::Flying(line);
-        }
+        let has = |at| state.seen.open().any(|(_, _, place)| place == at);
+        let (waiting, flying) = (has(Place::Waiting(line)), has(Place::Flying(line)));
         Local { phase: phase(state, line), waiting, flying }
     })
 }
@@ -81,22 +79,8 @@ impl fmt::Display for Local {
             Phase::Ready => "ready",
             Phase::Throttled => "throttled",
         })?;
-        for (what, of) in [("waiting", self.waiting), ("in flight", self.flying)] {
-            let names = [Urgency::System, Urgency::User, Urgency::Records].into_iter();
-            let names: Vec<_> = names.filter(|u| of[*u as usize]).map(word).collect();
-            if !names.is_empty() {
-                write!(f, " {what} {}", names.join("+"))?;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn word(urgency: Urgency) -> &'static str {
-    match urgency {
-        Urgency::System => "system",
-        Urgency::User => "user",
-        Urgency::Records => "records",
+        f.write_str(if self.waiting { ", waited for" } else { "" })?;
+        f.write_str(if self.flying { ", used" } else { "" })
     }
 }
 

@@ -10,6 +10,8 @@ mod action;
 mod ask;
 mod bounds;
 mod key;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 mod step;
 
 pub use action::Action;
@@ -18,6 +20,7 @@ pub use bounds::{Budget, Faults, Slice, order, requests, slices, teardown};
 pub use key::Key;
 
 use crate::explore::{Condition, System};
+use crate::judged::Judged;
 use evenkeel_core::connection::{Connection, ConnectionTimer};
 use evenkeel_core::request::desk::{Asker, Desk, Peer, Renumbered};
 use evenkeel_core::request::ledger::Ticket;
@@ -138,7 +141,8 @@ impl State {
         for wire in &mut self.wires {
             wire.id = wire.id.map(|id| connections.get(&id).copied().unwrap_or(id));
             for message in &mut wire.messages {
-                message.request = requests.get(&message.request).copied().unwrap_or(message.request);
+                message.request =
+                    requests.get(&message.request).copied().unwrap_or(message.request);
             }
         }
         let timers = std::mem::take(&mut self.timers).into_iter();
@@ -220,5 +224,33 @@ impl System for Slice {
 
     fn sometimes(&self) -> Vec<(&'static str, Condition<Self>)> {
         (self.sometimes)()
+    }
+}
+
+impl Judged for Slice {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn broken(&self, state: &State) -> Option<Rule> {
+        state.violation
+    }
+
+    fn onlooker(&self, state: &State) -> String {
+        let open = state.seen.open().map(|(name, wish, place)| {
+            let name = match name {
+                Name::Call(number) => format!("call #{number}"),
+                Name::Own(_) => ask::title(wish).to_owned(),
+            };
+            match place {
+                Place::Waiting(Line::First) => format!("{name} waits"),
+                Place::Waiting(Line::Second) => format!("{name} waits for the second connection"),
+                Place::Flying(Line::First) => format!("{name} is in flight"),
+                Place::Flying(Line::Second) => format!("{name} is in flight on the second"),
+                Place::Resting => format!("{name} is to be tried again"),
+                Place::Nowhere => format!("{name} is forgotten"),
+            }
+        });
+        open.collect::<Vec<_>>().join(", ")
     }
 }

@@ -157,7 +157,8 @@ impl State {
         let peer = peer(line);
         let id = self.current(line);
         let message = self.wires[line as usize].messages.pop_front();
-        let Message { request, ask, read } = message.expect("an action is offered for what there is");
+        let Message { request, ask, read } =
+            message.expect("an action is offered for what there is");
         let truth = read.expect("an answer was read before");
         let answered = self.feed(|desk, out| desk.on_answer(peer, id, request, out));
         if throttles {
@@ -242,7 +243,9 @@ impl State {
                     _ => Event::Closed(line),
                 });
             }
-            Order::Handshake(id, request) => self.write(id, Message { request, ask: None, read: None }),
+            Order::Handshake(id, request) => {
+                self.write(id, Message { request, ask: None, read: None })
+            }
             Order::Send { peer, connection, request, question, tickets, .. } => {
                 let names: Vec<_> = tickets.into_iter().map(name).collect();
                 self.see(Event::Sent(line(peer), question.says(), &names));

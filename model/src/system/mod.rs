@@ -18,7 +18,9 @@ pub use shared::Shared;
 
 use crate::bounds::{Budget, Slice};
 use crate::explore::{Condition, System};
-use evenkeel_spec::rules::{Violation, World};
+use crate::judged::Judged;
+use crate::report;
+use evenkeel_spec::rules::{Rule, Violation, World};
 use stateright::{Model, Property};
 
 /// One moment of the small world.
@@ -90,5 +92,23 @@ impl System for Slice {
 
     fn sometimes(&self) -> Vec<(&'static str, Condition<Self>)> {
         self.must_reach()
+    }
+}
+
+impl Judged for Slice {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn broken(&self, state: &State) -> Option<Rule> {
+        state.violation.map(|violation| violation.rule)
+    }
+
+    fn told(&self, state: &State) -> Option<Violation> {
+        state.violation
+    }
+
+    fn onlooker(&self, state: &State) -> String {
+        report::onlooker(state)
     }
 }

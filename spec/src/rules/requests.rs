@@ -301,9 +301,8 @@ impl Requests {
             }
         }
         let waiting = |open: &&Open| open.place == Place::Waiting(line);
-        let hurries =
-            says == Says::Commit
-                && self.open.values().filter(waiting).any(|open| open.wish.says.follows_commits());
+        let hurries = says == Says::Commit
+            && self.open.values().filter(waiting).any(|open| open.wish.says.follows_commits());
         if !hurries {
             self.first_come_first(line, urgency)?;
         }

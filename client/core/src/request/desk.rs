@@ -257,12 +257,7 @@ impl<Q: Question, P: Clone> Desk<Q, P> {
         self.take_over(to, taken, out);
     }
 
-    fn take_over(
-        &mut self,
-        to: Peer,
-        taken: Vec<Waiting<Q, Asker<P>>>,
-        out: &mut Orders<Q, P>,
-    ) {
+    fn take_over(&mut self, to: Peer, taken: Vec<Waiting<Q, Asker<P>>>, out: &mut Orders<Q, P>) {
         if taken.is_empty() {
             return;
         }
@@ -278,16 +273,15 @@ impl<Q: Question, P: Clone> Desk<Q, P> {
     /// heartbeat before a leave.
     fn bring(&mut self, to: To, peer: Peer, word: Word, out: &mut Orders<Q, P>) {
         let (To::Coordinator(node) | To::Leader(node)) = to else { return };
+        let mutant = self.config.mutant;
         for other in [Peer::Node(node), Peer::Second(node)] {
             let Some(connection) = self.connections.get_mut(&other) else { continue };
-            // Those of this connection's system lane go before already, and before what they must.
-            let taken = connection.hand_over(|lane, question| {
-                let goes_before = match question.word() {
-                    Word::Commit => true,
-                    Word::Presence | Word::Owned => word == Word::Leave,
-                    Word::Nothing | Word::Leave => false,
-                };
-                goes_before && (other != peer || lane != Lane::System)
+            let taken = connection.hand_over(|_, question| match question.word() {
+                Word::Commit => true,
+                Word::Presence | Word::Owned => {
+                    word == Word::Leave && !Mutant::HeartbeatLeftBehind.is(mutant)
+                }
+                Word::Nothing | Word::Leave => false,
             });
             self.take_over(peer, taken, out);
         }
@@ -413,7 +407,7 @@ impl<Q: Question, P: Clone> Desk<Q, P> {
             askers.truncate(1);
         }
         for asker in &askers {
-            self.ledger.on_landed(asker.ticket);
+            self.ledger.on_landed(asker.ticket, self.config.mutant);
         }
         Ok(Some(askers))
     }
@@ -426,7 +420,7 @@ impl<Q: Question, P: Clone> Desk<Q, P> {
 
     /// Nothing more is asked for at this moment: second connections that nothing needs end (Q8).
     pub fn on_settled(&mut self, out: &mut Orders<Q, P>) {
-        if self.config.dedicated {
+        if self.config.dedicated || Mutant::SecondKept.is(self.config.mutant) {
             return;
         }
         let is_throttled =
@@ -572,7 +566,7 @@ impl<Q: Question, P: Clone> Desk<Q, P> {
             }
             connection::Order::Lost { asker: Asker { ticket, purpose }, was_sent } => {
                 if was_sent {
-                    self.ledger.on_landed(ticket);
+                    self.ledger.on_landed(ticket, self.config.mutant);
                 }
                 if let Ticket::Own(_) = ticket {
                     self.end(ticket, End::Disconnected, out);

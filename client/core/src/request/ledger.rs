@@ -167,10 +167,14 @@ impl Ledger {
     }
 
     /// A request of it that was on the wire was answered or lost.
-    pub fn on_landed(&mut self, ticket: Ticket) {
+    pub fn on_landed(&mut self, ticket: Ticket, mutant: Option<Mutant>) {
+        if Mutant::LandedForgotten.is(mutant) {
+            return;
+        }
         if let Some(open) = self.open.get_mut(&ticket) {
-            assert!(open.in_flight > 0, "what lands was sent");
-            open.in_flight -= 1;
+            let is_sent = open.in_flight > 0 || Mutant::AttachInFlight.is(mutant);
+            assert!(is_sent, "what lands was sent");
+            open.in_flight = open.in_flight.saturating_sub(1);
         }
     }
 

@@ -71,12 +71,21 @@ mutants! {
     // [Q7]
     /// KAFKA-18812: what was in flight when the connection ended waits for ever.
     InFlightForgotten
+    // [Q7]
+    /// An attempt that was lost still counts as one on its way when its call ends.
+    LandedForgotten
     // [Q8]
     /// KIP-219: requests go out while the broker does not read.
     ThrottleIgnored
     // [Q8]
     /// A throttled broker keeps heartbeats waiting for as long as it keeps fetches.
     ThrottledSystem
+    // [Q8]
+    /// The second connection stays when the first one fails while the broker does not read.
+    SecondKept
+    // [Q9]
+    /// A leave brings the commit that waits along, and not the heartbeat that the commit goes before.
+    HeartbeatLeftBehind
     // [Q9]
     /// A heartbeat that acknowledges or leaves overtakes the commit before it on a second
     /// connection.
