@@ -20,11 +20,6 @@ pub trait Judged: System {
     /// What an onlooker sees, as one line.
     fn onlooker(&self, state: &<Self as Model>::State) -> String;
 
-    /// Who waits for what, of a state that does not come to rest; a line each.
-    fn stuck(&self, state: &<Self as Model>::State) -> Vec<String> {
-        vec![format!("      {}", self.onlooker(state))]
-    }
-
     /// A path as a story: one action a line, and what an onlooker then sees.
     fn story(&self, path: &PathOf<Self>) -> Vec<String>
     where

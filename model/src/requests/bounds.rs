@@ -103,7 +103,7 @@ pub fn order() -> Slice {
         calls: &[],
         asks: &[Own::Presence, Own::Owned, Own::Leave, Own::Commit, Own::Urgent, Own::Fetch],
         faults: Faults { cut: true, throttle: true, ..NO_FAULTS },
-        budget: Budget { asks: 4, faults: 1, changes: 0 },
+        budget: Budget { asks: 4, faults: 2, changes: 0 },
         sometimes: order_reaches,
         ..requests()
     }

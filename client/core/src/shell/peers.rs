@@ -56,7 +56,7 @@ impl Peers {
     /// Something went wrong with a peer.
     pub(super) fn on_cause(&mut self, peer: Peer, cause: Cause) {
         if !self.contacted {
-            self.causes.insert(self.addresses[&peer].clone(), cause);
+            self.causes.insert(self.address(peer).clone(), cause);
         }
     }
 
@@ -70,8 +70,11 @@ impl Peers {
         self.by_connection.get(&connection).copied()
     }
 
+    /// Where a peer listens: a broker's second connection goes where its first one went.
     pub(super) fn address(&self, peer: Peer) -> &Address {
-        &self.addresses[&peer]
+        let first = peer.node().map(Peer::Node);
+        let known = self.addresses.get(&peer).or_else(|| self.addresses.get(&first?));
+        known.expect("whoever is asked has an address")
     }
 
     /// A peer listens here.

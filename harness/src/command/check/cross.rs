@@ -1,7 +1,7 @@
 //! The same slices by stateright's own breadth-first search: does it count the same, and how fast.
 
 use super::super::output::{Table, grouped, spinner};
-use evenkeel_model::bounds::Slice;
+use super::any::{AnySlice, Told};
 use evenkeel_model::explore::{Options, cross_check};
 use serde::Serialize;
 
@@ -18,17 +18,26 @@ pub(super) struct Crossed {
 }
 
 /// Checks each slice with both.
-pub(super) fn cross(slices: &[Slice]) -> Vec<Crossed> {
-    slices.iter().map(cross_one).collect()
+pub(super) fn cross(slices: &[AnySlice]) -> Vec<Crossed> {
+    let crossed = slices.iter().map(|slice| match slice {
+        AnySlice::Group(slice) => cross_one(slice),
+        AnySlice::Requests(slice) => cross_one(slice),
+        AnySlice::Turn(slice) => cross_one(slice),
+    });
+    crossed.collect()
 }
 
-fn cross_one(slice: &Slice) -> Crossed {
-    let bar = spinner(slice.name);
-    bar.set_message(format!("{} by stateright", slice.name));
+fn cross_one<S>(slice: &S) -> Crossed
+where
+    S: Told<State: Send + Sync> + Clone + Send + Sync + 'static,
+{
+    let name = slice.name();
+    let bar = spinner(name);
+    bar.set_message(format!("{name} by stateright"));
     let check = cross_check(slice.clone(), Options::default());
     bar.finish_and_clear();
     Crossed {
-        name: slice.name,
+        name,
         agrees: check.agrees(),
         unique_states: check.stateright.states,
         ratio: check.ratio(),

@@ -1,7 +1,7 @@
 //! One slice after the other: explored, judged, and what was found told.
 
 use super::super::output::spinner;
-use super::super::story;
+use super::any::{AnySlice, Told};
 use super::on_two_threads;
 use crate::replay::{self, Target, TargetReport};
 use evenkeel_model::bounds::Slice;
@@ -62,29 +62,51 @@ impl Examined {
     }
 }
 
-/// Examines these slices, two at a time, and replays their traces on these targets.
-pub(in crate::command) fn examine(slices: &[Slice], targets: &[Target]) -> Vec<Examined> {
+/// Examines these slices, two at a time, and replays the traces of the groups' on these targets.
+pub(in crate::command) fn examine(slices: &[AnySlice], targets: &[Target]) -> Vec<Examined> {
     let bars = MultiProgress::new();
     on_two_threads(slices, |slice| {
-        let bar = bars.add(spinner(slice.name));
-        let doing = |doing: &str| bar.set_message(format!("{} {doing}", slice.name));
-        let examined = examine_one(slice, targets, doing);
+        let bar = bars.add(spinner(slice.name()));
+        let doing = |doing: &str| bar.set_message(format!("{} {doing}", slice.name()));
+        let examined = match slice {
+            AnySlice::Group(slice) if targets.is_empty() => examine_one(slice, doing, None),
+            AnySlice::Group(slice) => examine_one(slice, doing, Some(&replayed(slice, targets))),
+            AnySlice::Requests(slice) => examine_one(slice, doing, None),
+            AnySlice::Turn(slice) => examine_one(slice, doing, None),
+        };
         bar.finish_and_clear();
         examined
     })
 }
 
+/// Replays what was explored.
+type Replay<'a, S> = &'a dyn Fn(&Exploration<S>) -> Result<Vec<TargetReport>, String>;
+
+fn replayed(
+    slice: &Slice,
+    targets: &[Target],
+) -> impl Fn(&Exploration<Slice>) -> Result<Vec<TargetReport>, String> {
+    move |exploration| {
+        replay::run_slice(slice, exploration, targets, |_| {}).map_err(|error| error.to_string())
+    }
+}
+
 #[expect(clippy::cast_precision_loss, reason = "a rate to print")]
-fn examine_one(slice: &Slice, targets: &[Target], doing: impl Fn(&str)) -> Examined {
+fn examine_one<S: Told>(
+    slice: &S,
+    doing: impl Fn(&str),
+    replay: Option<Replay<'_, S>>,
+) -> Examined {
     let started = Instant::now();
     doing("explored");
-    let keep_keys = !targets.is_empty();
+    let name = slice.name();
+    let keep_keys = replay.is_some();
     let exploration = explore(slice, Options { keep_keys, ..Options::default() });
     let explored = started.elapsed().as_secs_f64();
     let summary = exploration.summary().clone();
     let mut stories = Vec::new();
     let violations = violations(slice, &exploration, &mut stories);
-    let mut asked = |question: &str, answer: Option<LivenessErrorOf<Slice>>| {
+    let mut asked = |question: &str, answer: Option<LivenessErrorOf<S>>| {
         doing(question);
         let holds = answer.is_none();
         stories.extend(answer.into_iter().flat_map(|error| diverging(slice, question, &error)));
@@ -94,19 +116,16 @@ fn examine_one(slice: &Slice, targets: &[Target], doing: impl Fn(&str)) -> Exami
     let always_can_settle = asked("AG EF", exploration.always_convergeable(slice).err());
     let converges_fairly = asked("fair", exploration.converges_fairly(slice).err());
     let unreached: Vec<_> = exploration.unreached().collect();
-    stories.extend(unreached.iter().map(|what| format!("{}: never reached: {what}", slice.name)));
+    stories.extend(unreached.iter().map(|what| format!("{name}: never reached: {what}")));
     let seconds = started.elapsed().as_secs_f64();
     doing("replayed");
-    let replayed = if keep_keys {
-        replay::run_slice(slice, &exploration, targets, |_| {}).unwrap_or_else(|error| {
-            stories.push(format!("{}: {error}", slice.name));
-            Vec::new()
-        })
-    } else {
+    let replayed = replay.map(|replay| replay(&exploration)).unwrap_or(Ok(Vec::new()));
+    let replayed = replayed.unwrap_or_else(|error| {
+        stories.push(format!("{name}: {error}"));
         Vec::new()
-    };
+    });
     Examined {
-        name: slice.name,
+        name,
         unique_states: summary.states,
         transitions: summary.transitions,
         depth: summary.depth,
@@ -123,26 +142,26 @@ fn examine_one(slice: &Slice, targets: &[Target], doing: impl Fn(&str)) -> Exami
     }
 }
 
-fn violations(
-    slice: &Slice,
-    exploration: &Exploration<Slice>,
+fn violations<S: Told>(
+    slice: &S,
+    exploration: &Exploration<S>,
     stories: &mut Vec<String>,
 ) -> Vec<Violated> {
     // The names alone say what is broken, should the renaming be wrong as well.
     let nowhere = || Path { actions: Vec::new(), states: Vec::new() };
     let paths = exploration.violations(slice).unwrap_or_else(|broken| {
-        stories.push(format!("{}: {broken}", slice.name));
+        stories.push(format!("{}: {broken}", slice.name()));
         exploration.violated().map(|rule| (rule.to_owned(), nowhere())).collect()
     });
     let mut violations = Vec::new();
     for (rule, path) in paths {
-        let violation = path.states.last().and_then(|state| state.violation);
+        let violation = path.states.last().and_then(|state| slice.told(state));
         let told = violation.map_or_else(
             || rule.clone(),
             |violation| format!("{violation}: {}", violation.rule.sentence()),
         );
-        stories.push(format!("\n{} breaks {told}", slice.name));
-        stories.extend(story::lines(slice, &path));
+        stories.push(format!("\n{} breaks {told}", slice.name()));
+        stories.extend(slice.lines(&path));
         let steps = path.actions.len();
         let path = path.actions.iter().map(ToString::to_string).collect();
         violations.push(Violated { rule, steps, path });
@@ -151,11 +170,11 @@ fn violations(
 }
 
 /// A liveness question that is answered with no: the way into it, and who is stuck at what.
-fn diverging(slice: &Slice, question: &str, error: &LivenessErrorOf<Slice>) -> Vec<String> {
-    let mut lines = vec![format!("\n{}: {question}: {error}", slice.name)];
+fn diverging<S: Told>(slice: &S, question: &str, error: &LivenessErrorOf<S>) -> Vec<String> {
+    let mut lines = vec![format!("\n{}: {question}: {error}", slice.name())];
     if let LivenessError::Diverges(divergence) = error {
         let lasso = &divergence.lasso;
-        for (step, line) in story::lines(slice, &lasso.path).into_iter().enumerate() {
+        for (step, line) in slice.lines(&lasso.path).into_iter().enumerate() {
             if step == lasso.stem {
                 lines.push("      from here on:".to_owned());
             }
@@ -164,7 +183,7 @@ fn diverging(slice: &Slice, question: &str, error: &LivenessErrorOf<Slice>) -> V
             }
             lines.push(line);
         }
-        lines.extend(lasso.path.states.last().into_iter().flat_map(|end| story::stuck(slice, end)));
+        lines.extend(lasso.path.states.last().into_iter().flat_map(|end| slice.stuck(end)));
     }
     lines
 }

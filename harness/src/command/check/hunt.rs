@@ -1,9 +1,10 @@
 //! Every seeded fault must be found, by what is named for it.
 
 use super::super::output::bar;
+use super::any::{AnySlice, Told};
 use super::on_two_threads;
-use evenkeel_model::bounds::Slice;
 use evenkeel_model::mutants::{self, Seeded, Verdict};
+use evenkeel_model::requests;
 use serde::Serialize;
 
 /// One fault, and whether it was found.
@@ -25,27 +26,45 @@ pub(super) struct Hunt {
 }
 
 /// Hunts every seeded fault that lives in one of these slices, two at a time.
-pub(super) fn hunt(slices: &[Slice]) -> Vec<Hunt> {
-    let lives_here = |seeded: &Seeded| slices.iter().any(|slice| slice.name == seeded.slice.name);
-    let seeded: Vec<Seeded> = mutants::mutants().into_iter().filter(lives_here).collect();
-    let bar = bar(seeded.len() as u64, "mutants");
-    let hunts = on_two_threads(&seeded, |seeded| {
-        let hunted = mutants::hunt(seeded);
+pub(super) fn hunt(slices: &[AnySlice]) -> Vec<Hunt> {
+    let lives_here = |name: &str| slices.iter().any(|slice| slice.name() == name);
+    let mut hunts = Vec::new();
+    add(&mut hunts, mutants::mutants(), lives_here);
+    add(&mut hunts, requests::mutants::mutants(), lives_here);
+    add(&mut hunts, requests::mutants::of_turn(), lives_here);
+    let bar = bar(hunts.len() as u64, "mutants");
+    let hunts = on_two_threads(&hunts, |hunt| {
+        let hunted = hunt();
         bar.inc(1);
-        let path = hunted.path.as_ref().map(|path| path.actions.as_slice()).unwrap_or_default();
-        Hunt {
-            name: seeded.name.clone(),
-            source: seeded.source,
-            slice: seeded.slice.name,
-            rule: verdict(seeded.expected),
-            killed: hunted.is_killed(seeded),
-            found: verdict(hunted.verdict),
-            steps: path.len(),
-            path: path.iter().map(ToString::to_string).collect(),
-        }
+        hunted
     });
     bar.finish_and_clear();
     hunts
+}
+
+type Job = Box<dyn Fn() -> Hunt + Sync>;
+
+fn add<S>(jobs: &mut Vec<Job>, seeded: Vec<Seeded<S>>, lives_here: impl Fn(&str) -> bool)
+where
+    S: Told + Sync + 'static,
+{
+    let seeded = seeded.into_iter().filter(|seeded| lives_here(seeded.slice.name()));
+    jobs.extend(seeded.map(|seeded| Box::new(move || hunt_one(&seeded)) as Job));
+}
+
+fn hunt_one<S: Told>(seeded: &Seeded<S>) -> Hunt {
+    let hunted = mutants::hunt(seeded);
+    let path = hunted.path.as_ref().map(|path| path.actions.as_slice()).unwrap_or_default();
+    Hunt {
+        name: seeded.name.clone(),
+        source: seeded.source,
+        slice: seeded.slice.name(),
+        rule: verdict(seeded.expected),
+        killed: hunted.is_killed(seeded),
+        found: verdict(hunted.verdict),
+        steps: path.len(),
+        path: path.iter().map(ToString::to_string).collect(),
+    }
 }
 
 fn verdict(verdict: Verdict) -> String {

@@ -1,11 +1,13 @@
 //! `evenkeel check`: explores slices exhaustively and, asked to, lets every known fault be found.
 
+mod any;
 mod cross;
 mod examine;
 mod hunt;
 
 use super::output::{Table, grouped, print, print_json};
 use super::{Failure, Format, Outcome};
+pub(super) use any::AnySlice;
 use cross::{Crossed, cross};
 pub(super) use examine::{Examined, examine};
 use hunt::{Hunt, hunt};
@@ -15,9 +17,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Explore small worlds exhaustively and judge every transition by the protocol's rules.
 ///
-/// A slice is a small world: one or two of the shipped members, the shipped coordinator, and an
-/// adversary that may delay, lose, fence and crash within a budget. Of each, every reachable state
-/// is visited. Asked are: is every step permitted by the rules? Does the fair schedule lead every
+/// A slice is a small world: one or two of the shipped members and the shipped coordinator, or the
+/// requests of one consumer and its broker, or the background's loop; and an adversary that may
+/// delay, lose, fence, throttle and crash within a budget. Of each, every reachable state is visited. Asked are: is every step permitted by the rules? Does the fair schedule lead every
 /// state to rest (settles)? Can every state come to rest at all (AG EF)? Is there no fair run that
 /// never does (fair)? Was everything reached that shows the slice is not empty of meaning?
 #[derive(Debug, clap::Args)]
@@ -88,9 +90,9 @@ impl Report {
 }
 
 pub(super) fn run(args: &Args, format: Format) -> Result<Outcome, Failure> {
-    let mut slices = super::slices(&args.slices)?;
+    let mut slices = AnySlice::named(&args.slices)?;
     if let Some(faults) = args.faults {
-        slices.iter_mut().for_each(|slice| slice.budget.faults = faults);
+        slices.iter_mut().for_each(|slice| slice.limit_faults(faults));
     }
     let examined = examine(&slices, &[]);
     let mutants = args.mutants.then(|| hunt(&slices));
@@ -193,7 +195,7 @@ Examples:
   evenkeel check --format json | jq '.slices[] | {name, unique_states}'
 
 A violation is told by its shortest path, one action a line with the world after it: who is granted
-what at which member epoch, and what the applications hold.";
+what at which member epoch, and what the applications hold; or which requests are where.";
 
 #[cfg(test)]
 mod tests {

@@ -1,12 +1,13 @@
 //! Worlds with a seeded fault, and how they are told.
 
+use super::super::any::AnySlice;
 use super::{Examined, examine};
 use evenkeel_model::mutants::{Seeded, Verdict, mutants};
 
 /// What is found in the world of this mutant.
 fn found(name: &str) -> (Seeded, Examined, String) {
     let seeded = mutants().into_iter().find(|seeded| seeded.name == name).expect("it is seeded");
-    let mut examined = examine(std::slice::from_ref(&seeded.slice), &[]);
+    let mut examined = examine(&[AnySlice::Group(seeded.slice.clone())], &[]);
     let examined = examined.remove(0);
     let told = examined.stories().collect::<Vec<_>>().join("\n");
     (seeded, examined, told)

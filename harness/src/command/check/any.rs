@@ -1,0 +1,102 @@
+//! The slices of all kinds of small worlds, by their names.
+
+use super::super::{Failure, story};
+use evenkeel_model::bounds::{self, Slice};
+use evenkeel_model::explore::PathOf;
+use evenkeel_model::judged::Judged;
+use evenkeel_model::system::State;
+use evenkeel_model::{requests, turn};
+use std::fmt::Display;
+
+/// A slice of any kind.
+#[derive(Clone, Debug)]
+pub(in crate::command) enum AnySlice {
+    /// Members and their coordinator.
+    Group(Slice),
+    /// One consumer's requests.
+    Requests(requests::Slice),
+    /// The loop.
+    Turn(turn::Slice),
+}
+
+impl AnySlice {
+    /// Every slice.
+    pub(in crate::command) fn all() -> Vec<Self> {
+        let group = bounds::slices().into_iter().map(Self::Group);
+        let requests = requests::slices().into_iter().map(Self::Requests);
+        group.chain(requests).chain([Self::Turn(turn::turn())]).collect()
+    }
+
+    /// The slices of these names, in the order given; all of them when none is named.
+    pub(super) fn named(names: &[String]) -> Result<Vec<Self>, Failure> {
+        let all = Self::all();
+        if names.is_empty() {
+            return Ok(all);
+        }
+        let named = |name: &String| {
+            all.iter().find(|slice| slice.name() == *name).cloned().ok_or_else(|| {
+                let known: Vec<_> = all.iter().map(Self::name).collect();
+                let known = known.join(", ");
+                Failure::Usage(format!("there is no slice {name:?}; there are {known}"))
+            })
+        };
+        names.iter().map(named).collect()
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Group(slice) => slice.name,
+            Self::Requests(slice) => slice.name,
+            Self::Turn(slice) => slice.name,
+        }
+    }
+
+    /// How many faults may happen on one path; the loop has none.
+    pub(super) fn limit_faults(&mut self, faults: u8) {
+        match self {
+            Self::Group(slice) => slice.budget.faults = faults,
+            Self::Requests(slice) => slice.budget.faults = faults,
+            Self::Turn(_) => {}
+        }
+    }
+}
+
+/// A small world that can be told to a person.
+pub(super) trait Told: Judged<Action: Display> {
+    /// A path, a line each step.
+    fn lines(&self, path: &PathOf<Self>) -> Vec<String> {
+        self.story(path)
+    }
+
+    /// Who is stuck at what, a line each.
+    fn stuck(&self, state: &Self::State) -> Vec<String> {
+        vec![format!("      {}", self.onlooker(state))]
+    }
+}
+
+impl Told for Slice {
+    fn lines(&self, path: &PathOf<Self>) -> Vec<String> {
+        story::lines(self, path)
+    }
+
+    fn stuck(&self, state: &State) -> Vec<String> {
+        story::stuck(self, state)
+    }
+}
+
+impl Told for requests::Slice {}
+
+impl Told for turn::Slice {}
+
+#[cfg(test)]
+mod tests {
+    use super::{AnySlice, Failure};
+
+    #[test]
+    fn an_unknown_slice_is_answered_with_those_of_every_kind() {
+        let told = AnySlice::named(&["three-members".to_owned()]);
+        let Err(Failure::Usage(sentence)) = told else { panic!("it is unknown") };
+        assert!(sentence.contains("one-member, two-members"), "{sentence}");
+        assert!(sentence.ends_with("requests, order, teardown, turn"), "{sentence}");
+    }
+}
