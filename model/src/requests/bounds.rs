@@ -79,7 +79,9 @@ pub fn slices() -> Vec<Slice> {
     vec![requests(), order(), teardown()]
 }
 
-/// Lanes, sharing, and the second connection.
+/// Lanes, sharing, and the second connection. Four requests: one in flight, one that waits behind it,
+/// one that shares, and what passes them. One fault, since a second only repeats the first: each ends
+/// a connection or keeps it waiting. One change, which makes one answer old.
 #[must_use]
 pub fn requests() -> Slice {
     Slice {
@@ -95,7 +97,8 @@ pub fn requests() -> Slice {
     }
 }
 
-/// What is said in the group's name, on two connections.
+/// What is said in the group's name, on two connections. Four requests: a fetch that parks, a commit,
+/// a heartbeat and a leave. Two faults: one connection throttled and the other, or its successor, cut.
 #[must_use]
 pub fn order() -> Slice {
     Slice {
@@ -109,7 +112,8 @@ pub fn order() -> Slice {
     }
 }
 
-/// Two faults of any kind, and the end at any moment: nobody waits for ever.
+/// Two faults of any kind, and the end at any moment: nobody waits for ever. Three requests, one in each
+/// lane; with the fourth the world is ten times larger, and the end is over all of them alike.
 #[must_use]
 pub fn teardown() -> Slice {
     Slice {

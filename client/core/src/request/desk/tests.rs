@@ -188,3 +188,53 @@ fn an_acknowledgement_follows_the_commit_and_a_leave_the_heartbeat() {
     world.ready(SECOND);
     assert_eq!(world.sent()[1..], [(SECOND, "commit"), (SECOND, "owned")]);
 }
+
+/// A leave follows both, in their order: found by the slice `order`.
+#[test]
+fn a_leave_brings_the_commit_and_the_heartbeat_behind_it_that_were_not_sent() {
+    let mut world = World::new();
+    world.own(Lane::User, "commit", Word::Commit);
+    world.own(Lane::System, "owned", Word::Owned);
+    world.own(Lane::System, "leave", Word::Leave);
+    world.ready(FIRST);
+    assert_eq!(world.sent(), [(FIRST, "commit"), (FIRST, "owned"), (FIRST, "leave")]);
+}
+
+/// The handshake's own answer throttles: found by the slice `requests`.
+#[test]
+fn what_waits_for_a_broker_that_stops_reading_goes_over_the_second_connection() {
+    let mut world = World::new();
+    world.own(Lane::System, "heartbeat", Word::Presence);
+    let id = world.id(FIRST);
+    world.desk.on_connected(FIRST, id, &mut world.orders);
+    assert!(world.desk.on_throttled(FIRST, &mut world.orders));
+    world.ready(SECOND);
+    assert_eq!(world.sent(), [(SECOND, "heartbeat")]);
+}
+
+/// And back, when that one is not there yet.
+#[test]
+fn what_waits_for_the_second_connection_goes_out_on_the_first_as_soon_as_it_may() {
+    let mut world = World::new();
+    world.own(Lane::Records, "fetch", Word::Nothing);
+    world.ready(FIRST);
+    assert_eq!(world.own(Lane::System, "heartbeat", Word::Presence).1, SECOND);
+    world.answer(FIRST, "fetch");
+    assert_eq!(world.sent()[1..], [(FIRST, "heartbeat")]);
+    let second = world.desk.connection(SECOND);
+    assert_eq!(second.and_then(Connection::id), None, "nothing needs it any more");
+}
+
+#[test]
+fn the_second_connection_ends_with_the_failure_that_ends_its_need() {
+    let mut world = World::new();
+    world.own(Lane::System, "first", Word::Presence);
+    world.ready(FIRST);
+    assert!(world.desk.on_throttled(FIRST, &mut world.orders));
+    world.own(Lane::System, "leave", Word::Nothing);
+    world.ready(SECOND);
+    world.answer(SECOND, "leave");
+    let id = world.id(FIRST);
+    assert!(world.desk.on_disconnected(FIRST, id, &mut world.orders));
+    assert_eq!(world.desk.connection(SECOND).and_then(Connection::id), None);
+}
