@@ -17,6 +17,7 @@ impl Slice {
         let mut state = before.clone();
         state.left.faults -= u8::from(action.is_fault());
         self.apply(&mut state, action);
+        state.feed(Desk::on_settled);
         state.look();
         if state.seen.is_over() {
             state.bury(self);
