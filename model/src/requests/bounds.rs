@@ -2,6 +2,7 @@
 
 use super::{Own, State, Wire};
 use crate::explore::Condition;
+use evenkeel_core::connection::Connection;
 use evenkeel_core::request::Mutant;
 use evenkeel_core::request::desk::{Desk, DeskConfig};
 use evenkeel_core::request::queue::Lane;
@@ -185,7 +186,7 @@ fn requests_reach() -> Vec<(&'static str, Condition<Slice>)> {
             shared(s) >= 2 && s.seen.open().any(own)
         }),
         ("a heartbeat passes a parked fetch", |_, s| {
-            s.desk.connection(super::peer(Line::First)).is_some_and(|first| first.is_parked())
+            s.connection(Line::First).is_some_and(Connection::is_parked)
                 && flies(s, Says::Presence, Line::Second)
         }),
         ("a heartbeat passes a broker that does not read", |_, s| {

@@ -90,24 +90,25 @@ fn roomy() -> Slice {
     Slice { bounds: Bounds { in_flight_max: 2, ..slice.bounds }, ..slice }
 }
 
-fn with(slice: Slice, faults: Faults) -> Slice {
-    let budget = Budget { faults: 1, ..slice.budget };
-    Slice { faults, budget, ..slice }
+/// These, so many in all, with one fault of these.
+fn faulty(asks: &'static [Own], count: u8, faults: Faults) -> Slice {
+    let slice = small(asks, count);
+    Slice { faults, budget: Budget { faults: 1, ..slice.budget }, ..slice }
 }
 
 /// So many calls, of which one is given up.
 fn gone(count: u8) -> Slice {
-    with(small(&[], count), Faults { gone: true, ..bounds::NO_FAULTS })
+    faulty(&[], count, Faults { gone: true, ..bounds::NO_FAULTS })
 }
 
 /// Two calls, of which one is out of time.
 fn deadline() -> Slice {
-    with(small(&[], 2), Faults { deadline: true, ..bounds::NO_FAULTS })
+    faulty(&[], 2, Faults { deadline: true, ..bounds::NO_FAULTS })
 }
 
 /// So many calls, of which one connection fails.
 fn cut(count: u8) -> Slice {
-    with(small(&[], count), Faults { cut: true, ..bounds::NO_FAULTS })
+    faulty(&[], count, Faults { cut: true, ..bounds::NO_FAULTS })
 }
 
 /// A call whose attempt is lost and that is given up then.
@@ -118,7 +119,7 @@ fn lost() -> Slice {
 
 /// A call and these, at a broker that stops reading.
 fn throttled(asks: &'static [Own]) -> Slice {
-    with(small(asks, 2), Faults { throttle: true, ..bounds::NO_FAULTS })
+    faulty(asks, 2, Faults { throttle: true, ..bounds::NO_FAULTS })
 }
 
 /// Two calls, and a change between them.

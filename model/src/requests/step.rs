@@ -245,7 +245,7 @@ impl State {
                 });
             }
             Order::Handshake(id, request) => {
-                self.write(id, Message { request, ask: None, read: None })
+                self.write(id, Message { request, ask: None, read: None });
             }
             Order::Send { peer, connection, request, question, tickets, .. } => {
                 let names: Vec<_> = tickets.into_iter().map(name).collect();
