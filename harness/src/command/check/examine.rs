@@ -119,7 +119,7 @@ fn examine_one<S: Told>(
     stories.extend(unreached.iter().map(|what| format!("{name}: never reached: {what}")));
     let seconds = started.elapsed().as_secs_f64();
     doing("replayed");
-    let replayed = replay.map(|replay| replay(&exploration)).unwrap_or(Ok(Vec::new()));
+    let replayed = replay.map_or_else(|| Ok(Vec::new()), |replay| replay(&exploration));
     let replayed = replayed.unwrap_or_else(|error| {
         stories.push(format!("{name}: {error}"));
         Vec::new()
