@@ -236,5 +236,6 @@ fn the_second_connection_ends_with_the_failure_that_ends_its_need() {
     world.answer(SECOND, "leave");
     let id = world.id(FIRST);
     assert!(world.desk.on_disconnected(FIRST, id, &mut world.orders));
+    world.desk.on_settled(&mut world.orders);
     assert_eq!(world.desk.connection(SECOND).and_then(Connection::id), None);
 }
