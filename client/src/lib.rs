@@ -67,7 +67,7 @@ pub use error::{
     BackgroundDied, CommitError, EnforceRebalanceError, ErrorRow, LookupError, PollError,
     PositionError, SubscribeError, error_rows,
 };
-pub use evenkeel_core::{Address, CoordinatorConnection, OffsetReset};
+pub use evenkeel_core::{Address, CoordinatorConnection, Lifecycle, OffsetReset};
 pub use evenkeel_spec::words::{
     Committed, Epoch, ErrorCode, GroupId, LeaderEpoch, NodeId, Offset, TopicId, TopicName,
     TopicPartition,

@@ -5,12 +5,12 @@
 
 use crate::error::{BackgroundDied, CommitError, LookupError, PositionError};
 use evenkeel_core::group;
-use evenkeel_core::{Answer, CallFault, CallId, CloseReport, Command};
+use evenkeel_core::{Answer, CallFault, CallId, CloseReport, Command, Lifecycle};
 use evenkeel_spec::words::{Committed, TopicPartition};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -38,11 +38,15 @@ pub(crate) enum Message {
 pub(crate) struct Link {
     messages: mpsc::UnboundedSender<Message>,
     permits: Arc<Semaphore>,
+    /// Those of `subscribe` and `unsubscribe`, which other tasks' calls must not keep out.
+    own_permits: Arc<Semaphore>,
     next_call: Arc<AtomicU64>,
     /// Why the background ended, if it did so by itself.
     pub(crate) death: Arc<OnceLock<Arc<str>>>,
     /// How often the background's loop was woken.
     pub(crate) turns: Arc<AtomicU64>,
+    /// What it is doing, as the place in [`Lifecycle::ALL`].
+    pub(crate) lifecycle: Arc<AtomicUsize>,
     /// `default.api.timeout.ms`.
     pub(crate) timeout_ms: u64,
     /// The background, where it is a task of a runtime that was given.
@@ -76,9 +80,11 @@ impl Link {
         let link = Self {
             messages,
             permits: Arc::new(Semaphore::new(calls_max)),
+            own_permits: Arc::new(Semaphore::new(OWN_CALLS_QUEUED_MAX)),
             next_call: Arc::default(),
             death: Arc::default(),
             turns: Arc::default(),
+            lifecycle: Arc::default(),
             timeout_ms,
             task: OnceLock::new(),
             progress: Arc::default(),
@@ -92,9 +98,11 @@ impl Link {
         Arc::new(Self {
             messages: self.messages.clone(),
             permits: Arc::new(Semaphore::new(LISTENER_CALLS_MAX)),
+            own_permits: Arc::clone(&self.own_permits),
             next_call: Arc::clone(&self.next_call),
             death: Arc::clone(&self.death),
             turns: Arc::clone(&self.turns),
+            lifecycle: Arc::clone(&self.lifecycle),
             timeout_ms: self.timeout_ms,
             task: self.task.clone(),
             progress: Arc::clone(&self.progress),
@@ -108,9 +116,25 @@ impl Link {
 
     /// Sends a command and gives the future of its answer.
     pub(crate) fn ask(self: &Arc<Self>, command: impl FnOnce(CallId) -> Command) -> Call {
+        self.ask_with(&self.permits, command)
+    }
+
+    /// The same for what only the consumer itself can ask for, one at a time.
+    pub(crate) fn ask_own(self: &Arc<Self>, command: impl FnOnce(CallId) -> Command) -> Call {
+        self.ask_with(&self.own_permits, command)
+    }
+
+    fn ask_with(
+        self: &Arc<Self>,
+        permits: &Arc<Semaphore>,
+        command: impl FnOnce(CallId) -> Command,
+    ) -> Call {
         let (answer, answered) = oneshot::channel();
         let id = CallId(self.next_call.fetch_add(1, Ordering::Relaxed));
-        match Arc::clone(&self.permits).try_acquire_owned() {
+        let permit = Arc::clone(permits).try_acquire_owned();
+        // Nobody is told of a call that was refused, nor that it is abandoned.
+        let settled = permit.is_err();
+        match permit {
             Ok(permit) => {
                 let message = Message::Ask { call: id, command: command(id), answer, permit };
                 // If nobody listens, the answer's sender is dropped with the message.
@@ -120,7 +144,7 @@ impl Link {
                 let _ = answer.send(Err(CallFault::QueueFull));
             }
         }
-        Call { link: Arc::clone(self), id, answered, settled: false }
+        Call { link: Arc::clone(self), id, answered, settled }
     }
 
     /// Asks for the end; the answer's sender is dropped if there is nobody to end.
@@ -199,6 +223,14 @@ impl Link {
         BackgroundDied { reason: reason.unwrap_or_else(|| ABORTED.into()) }
     }
 
+    /// What the background is doing.
+    pub(crate) fn lifecycle(&self) -> Lifecycle {
+        if self.is_over() {
+            return Lifecycle::Down;
+        }
+        Lifecycle::ALL[self.lifecycle.load(Ordering::Relaxed)]
+    }
+
     /// Whether the background is over, for whatever reason.
     pub(crate) fn is_over(&self) -> bool {
         self.messages.is_closed()
@@ -219,6 +251,11 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// Whether it was refused before anybody was told of it.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.settled
+    }
+
     /// Goes on without anybody waiting.
     pub(crate) fn detach(mut self) {
         self.settled = true;
@@ -377,3 +414,6 @@ const ABORTED: &str = "its task was aborted, or its runtime shut down";
 
 /// Calls of one callback that wait at once. It awaits most of them one by one.
 const LISTENER_CALLS_MAX: usize = 64;
+
+/// One waits at a time; more are there if they are dropped faster than the background turns.
+const OWN_CALLS_QUEUED_MAX: usize = 16;

@@ -14,6 +14,7 @@ pub mod disposition;
 mod fetch;
 pub mod group;
 mod incarnation;
+mod lifecycle;
 pub mod lookup;
 mod metadata;
 mod output;
@@ -29,6 +30,7 @@ pub use chunk::{Chunk, Taken};
 pub use command::{Command, SeekTo};
 pub use config::{Config, CoordinatorConnection, Isolation, OffsetReset};
 pub use incarnation::{Incarnation, Incarnations};
+pub use lifecycle::Lifecycle;
 pub use output::{
     Answer, Assignment, CallFault, Callback, Cause, CloseReport, Delivery, DisconnectReason,
     Misbehaved, Output, Part, PollFault, Warning,

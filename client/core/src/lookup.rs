@@ -42,6 +42,12 @@ impl Lookup {
         self.state == State::Unknown
     }
 
+    /// Whether a request is outstanding, or the backoff before the next one.
+    #[must_use]
+    pub fn is_under_way(&self) -> bool {
+        matches!(self.state, State::Asking(_) | State::BackingOff)
+    }
+
     /// Whether this is the question that is outstanding.
     #[must_use]
     pub fn is_asking(&self, incarnation: Incarnation) -> bool {

@@ -5,7 +5,7 @@
 use super::lease::Leases;
 use super::rebalance::Rebalances;
 use super::trace::{self, Finished, Piece};
-use super::{Assigned, Delivery, Event, LeasedPart, Start};
+use super::{Assigned, Delivery, Event, LeasedPart, Note, Shown, Start};
 use crate::link::Message;
 use crate::net::connection::{Connection, NetEvent, News};
 use crate::net::transport::Connector;
@@ -25,7 +25,6 @@ use kafka_protocol::protocol::StrBytes;
 use std::collections::{BTreeMap, VecDeque};
 use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
@@ -50,8 +49,9 @@ pub(super) struct Driver {
     closing: Option<oneshot::Sender<CloseReport>>,
     /// No handle is left that could say anything.
     is_orphaned: bool,
-    /// How often the loop was woken; the handle shows it to tests.
-    turns: Arc<AtomicU64>,
+    shown: Shown,
+    /// What is assigned, if it was the last thing that the handle was told.
+    note: Option<Note>,
     recorder: Option<Recorder>,
     frame_max: u32,
 }
@@ -102,7 +102,7 @@ impl Driver {
         start: Start,
         messages: mpsc::UnboundedReceiver<Message>,
         events: mpsc::UnboundedSender<Event>,
-        turns: Arc<AtomicU64>,
+        shown: Shown,
     ) -> Self {
         let Start { mut config, connector, seed, record, .. } = start;
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -138,7 +138,8 @@ impl Driver {
             arrived: Arrived::default(),
             closing: None,
             is_orphaned: false,
-            turns,
+            shown,
+            note: None,
         }
     }
 
@@ -163,7 +164,7 @@ impl Driver {
                 Branch::Command => self.on_next_message(),
                 Branch::Wait => {
                     self.wait(deadline).await;
-                    self.turns.fetch_add(1, Ordering::Relaxed);
+                    self.shown.turned();
                     turns_at_once = 0;
                 }
             }
@@ -242,6 +243,7 @@ impl Driver {
             }
         };
         if let Command::Abandon { call } = &command {
+            // It is not answered any more.
             self.asked.remove(call);
         }
         self.rebalances.on_command(&command);
@@ -310,6 +312,10 @@ impl Driver {
 
     /// Does what the core orders until it waits.
     fn carry_out(&mut self) -> Next {
+        let now = self.shell.lifecycle();
+        if self.shown.show(now) {
+            trace::lifecycle(self.codec.group.as_str(), now);
+        }
         loop {
             if let Some(recorder) = &mut self.recorder {
                 recorder.carried_out();
@@ -397,7 +403,13 @@ impl Driver {
             (self.codec.members.name(owner.member).as_str().into(), owner.epoch)
         });
         let partitions = Arc::new(assignment.partitions.clone());
-        self.tell(Event::Assigned(Assigned { partitions, member }));
+        let assigned = Assigned { partitions, member };
+        if self.note.as_ref().is_some_and(|note| note.amend(&assigned)) {
+            return;
+        }
+        let note = Note::new(assigned);
+        self.tell(Event::Assigned(note.clone()));
+        self.note = Some(note);
     }
 
     fn answer(&mut self, call: CallId, result: Result<Answer, CallFault>) {
@@ -428,7 +440,8 @@ impl Driver {
     }
 
     /// Tells the consumer, which may have been dropped.
-    fn tell(&self, event: Event) {
+    fn tell(&mut self, event: Event) {
+        self.note = None;
         let _ = self.events.send(event);
     }
 }

@@ -20,12 +20,12 @@ use crate::record::RecordError;
 use crate::recorder::Sink;
 use crate::records::PartitionRecords;
 use driver::Driver;
-use evenkeel_core::{Callback, Incarnation, PollFault};
+use evenkeel_core::{Callback, Incarnation, Lifecycle, PollFault};
 use evenkeel_spec::words::{Epoch, LeaderEpoch, Offset, TopicPartition};
 use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot};
@@ -47,7 +47,34 @@ pub(crate) enum Event {
         within: Within,
     },
     /// What is assigned from here on.
-    Assigned(Assigned),
+    Assigned(Note),
+}
+
+/// What is assigned, on its way to the handle: the newest word goes over one that nobody has read
+/// yet, so that however often an epoch changes while the application is away, one event waits. The
+/// lock is held while a value is swapped, and by nobody's code but this.
+#[derive(Clone, Debug)]
+pub(crate) struct Note(Arc<Mutex<Option<Assigned>>>);
+
+impl Note {
+    fn new(assigned: Assigned) -> Self {
+        Self(Arc::new(Mutex::new(Some(assigned))))
+    }
+
+    /// Says a newer word, unless the last one was read.
+    fn amend(&self, assigned: &Assigned) -> bool {
+        let mut unread = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_unread = unread.is_some();
+        if is_unread {
+            *unread = Some(assigned.clone());
+        }
+        is_unread
+    }
+
+    /// Reads it; the background tells anew from here on.
+    pub(crate) fn read(&self) -> Option<Assigned> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 /// Records that were delivered to the handle and, until it returns them, may still be withdrawn.
@@ -104,7 +131,8 @@ impl Start {
         let (events, queue) = mpsc::unbounded_channel();
         let (alive, end) = oneshot::channel();
         let (death, turns) = (Arc::clone(&link.death), Arc::clone(&link.turns));
-        let ends = Ends { messages, events, alive, death, turns };
+        let lifecycle = Arc::clone(&link.lifecycle);
+        let ends = Ends { messages, events, alive, death, turns, lifecycle };
         match self.runtime.clone() {
             Some(runtime) => {
                 let task = runtime.spawn(live(self, ends));
@@ -133,6 +161,37 @@ struct Ends {
     alive: oneshot::Sender<Infallible>,
     death: Arc<OnceLock<Arc<str>>>,
     turns: Arc<AtomicU64>,
+    lifecycle: Arc<AtomicUsize>,
+}
+
+/// What the handle can see of the background at any time.
+#[derive(Debug)]
+struct Shown {
+    /// How often the loop was woken.
+    turns: Arc<AtomicU64>,
+    /// The place in [`Lifecycle::ALL`].
+    place: Arc<AtomicUsize>,
+    lifecycle: Lifecycle,
+}
+
+impl Shown {
+    fn new(turns: Arc<AtomicU64>, place: Arc<AtomicUsize>) -> Self {
+        Self { turns, place, lifecycle: Lifecycle::default() }
+    }
+
+    fn turned(&self) {
+        self.turns.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Says whether it is another one than before.
+    fn show(&mut self, now: Lifecycle) -> bool {
+        let is_step = std::mem::replace(&mut self.lifecycle, now) != now;
+        if is_step {
+            let place = Lifecycle::ALL.iter().position(|state| *state == now);
+            self.place.store(place.expect("every state is there"), Ordering::Relaxed);
+        }
+        is_step
+    }
 }
 
 /// The consumer's ends of what comes from the background.
@@ -147,8 +206,8 @@ pub(crate) struct Told {
 /// Drives to the end and says why it came, before anybody can notice that it has come. An abort, or
 /// the end of the runtime, comes without a word: [`Link::died`] knows that.
 async fn live(start: Start, ends: Ends) {
-    let Ends { messages, events, alive, death, turns } = ends;
-    let mut driver = Driver::new(start, messages, events, turns);
+    let Ends { messages, events, alive, death, turns, lifecycle } = ends;
+    let mut driver = Driver::new(start, messages, events, Shown::new(turns, lifecycle));
     let reason = match panics::caught(driver.run()).await {
         Ok(()) => CLOSED.to_owned(),
         Err(panic) => {

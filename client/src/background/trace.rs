@@ -3,7 +3,7 @@
 
 use crate::telemetry::unix_us;
 use crate::wire::Api;
-use evenkeel_core::{Address, Callback, Cause, DisconnectReason, Misbehaved, Warning};
+use evenkeel_core::{Address, Callback, Cause, DisconnectReason, Lifecycle, Misbehaved, Warning};
 use evenkeel_spec::words::TopicPartition;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -77,6 +77,10 @@ impl Finished<'_> {
 
 pub(super) fn assigned(group: &str, partitions: &BTreeSet<TopicPartition>) {
     info!(target: "evenkeel::rebalance", group, partitions = partitions.len(), "assignment changed");
+}
+
+pub(super) fn lifecycle(group: &str, now: Lifecycle) {
+    debug!(target: "evenkeel::lifecycle", group, lifecycle = %now);
 }
 
 /// The rebalance that a callback is a part of, and its clocks.

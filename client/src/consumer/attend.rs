@@ -159,7 +159,9 @@ impl Attendance {
             }
             Event::Failed(fault) => Some(News::Failed(PollError::of(fault, &self.group))),
             Event::Assigned(now) => {
-                *assigned = now;
+                if let Some(now) = now.read() {
+                    *assigned = now;
+                }
                 Some(News::Assigned)
             }
             Event::Call { incarnation, callback, partitions, within } => {

@@ -20,12 +20,12 @@ use crate::telemetry::Links;
 use assign::topic_names;
 use attend::Attendance;
 pub(crate) use attend::News;
-use evenkeel_core::{Answer, Command};
+use evenkeel_core::{Answer, Command, Lifecycle};
 use evenkeel_spec::words::{Committed, Epoch, GroupId, Offset, TopicName, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -128,9 +128,11 @@ impl Consumer {
         }
         let has_listener = listener.is_some();
         let asked =
-            self.link.ask(|call| Command::Subscribe { call, topics, listener: has_listener });
+            self.link.ask_own(|call| Command::Subscribe { call, topics, listener: has_listener });
         // The command is on its way: the listener must be in place whatever becomes of this future.
-        self.attendance().set_listener(listener);
+        if !asked.is_refused() {
+            self.attendance().set_listener(listener);
+        }
         asked.await.map_err(SubscribeError::from)?;
         Ok(())
     }
@@ -144,7 +146,7 @@ impl Consumer {
         self.commit_partial();
         self.attendance().enter();
         let taken = self.link.taken();
-        let asked = self.link.ask(|call| Command::Unsubscribe { call, taken });
+        let asked = self.link.ask_own(|call| Command::Unsubscribe { call, taken });
         let mut failed = None;
         let mut asked = pin!(asked);
         let answer = poll_fn(|context| {
@@ -185,7 +187,8 @@ impl Consumer {
     /// See [`PollError`]; most leave the consumer as it is.
     pub async fn poll(&mut self, timeout: Duration) -> Result<Records, PollError> {
         let began = Instant::now();
-        let deadline = began + timeout;
+        // `None`: further away than dates reach.
+        let deadline = began.checked_add(timeout);
         if timeout.is_zero() {
             // Lets the background run where it shares this thread.
             tokio::task::yield_now().await;
@@ -196,7 +199,11 @@ impl Consumer {
             if let Some(records) = self.attendance().take_records(began) {
                 return Ok(records);
             }
-            let news = timeout_at(deadline, poll_fn(|context| self.poll_attend(context))).await;
+            let news = poll_fn(|context| self.poll_attend(context));
+            let news = match deadline {
+                Some(deadline) => timeout_at(deadline, news).await,
+                None => Ok(news.await),
+            };
             match news {
                 Err(_elapsed) => return Ok(Records::default()),
                 Ok(None) => return Err(self.ended()),
@@ -330,12 +337,27 @@ impl Consumer {
         GroupMetadata { group: self.group.clone(), member: self.assigned.member.clone() }
     }
 
+    /// What the background is doing now. Needs no poll, never waits; steps are told to `tracing` as
+    /// well (target `evenkeel::lifecycle`). spec/snapshot/lifecycle-table.snap has the steps that
+    /// there are.
+    #[must_use]
+    pub fn lifecycle(&self) -> Lifecycle {
+        self.link.lifecycle()
+    }
+
     /// How often the background was woken so far, by a timer, a peer or a command: for tests of
     /// idleness and of loops that must not be busy.
     #[doc(hidden)]
     #[must_use]
     pub fn background_turns(&self) -> u64 {
         self.link.turns.load(Ordering::Relaxed)
+    }
+
+    /// The counter behind [`Self::background_turns`], for who closes the consumer meanwhile.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn watch_turns(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.link.turns)
     }
 
     /// Ends the background as the death of its process would: nothing is sent any more. Only where
@@ -357,7 +379,6 @@ impl Consumer {
     /// Commits what was returned (with auto-commit), runs the callbacks, leaves the group and ends
     /// the background, all within `timeout`. What could not be done is in the report, and logged.
     pub async fn close(mut self, timeout: Duration) -> CloseReport {
-        self.closed = true;
         self.commit_partial();
         self.attendance().enter();
         let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
@@ -384,6 +405,7 @@ impl Consumer {
             }
         })
         .await;
+        self.closed = true;
         if let Some(method) = self.attendance().drop_running() {
             report.callbacks_failed.push((method, "did not return in time and was dropped".into()));
         }

@@ -194,7 +194,7 @@ async fn subscriptions(provoked: &mut Provoked) {
     add(consumer.assign([at(0)]).await.expect_err("subscribed"), "Exclusive");
     add(consumer.unsubscribe().await.expect_err("it fails"), "Listener");
     let commits = many(&consumer);
-    add(consumer.subscribe(["t"]).await.expect_err("too many"), "QueueFull");
+    add(consumer.assign([at(0)]).await.expect_err("too many"), "QueueFull");
     drop(commits);
     let mut consumer = joined(&cluster).await;
     refuse(&cluster, HEARTBEAT, Before::Delay(60 * SECOND));

@@ -2,6 +2,8 @@
 //! nothing else is said.
 
 mod assign;
+mod callbacks;
+mod cancel;
 mod death;
 mod errors;
 mod faults;
@@ -9,6 +11,9 @@ mod group;
 mod liveness;
 mod lookup;
 mod outage;
+mod quiet;
 mod sockets;
 mod spans;
+mod strict;
+mod stubborn;
 mod support;

@@ -1,3 +1,4 @@
+#![allow(dead_code)] // More than one test binary has this file; each uses a part of it.
 //! What the client's tests share: a cluster in memory that a consumer connects to, and readers.
 
 use evenkeel::{

@@ -334,6 +334,12 @@ impl Group {
             && self.departure.is_over()
     }
 
+    /// The search for the coordinator.
+    #[must_use]
+    pub fn lookup(&self) -> Lookup {
+        self.lookup
+    }
+
     /// The coordinator, if known.
     #[must_use]
     pub fn coordinator(&self) -> Option<NodeId> {

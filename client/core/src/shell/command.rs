@@ -6,7 +6,7 @@ use crate::call::{Call, Inquiry, Parts, Question};
 use crate::request::Kind;
 use crate::request::ledger::{End as Over, Ticket};
 use crate::request::queue::Lane;
-use crate::{Answer, CallFault, CallId, Chunk, Command, Output, PollFault, SeekTo};
+use crate::{Answer, CallFault, CallId, Chunk, Command, Lifecycle, Output, PollFault, SeekTo};
 use evenkeel_spec::words::{Committed, Partitions, TopicIdPartition, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -256,6 +256,8 @@ impl<C: Chunk> Shell<C> {
     fn close(&mut self, taken: u64, timeout_ms: u64, orphaned: bool) {
         let seen = self.on_taken(taken) && !orphaned;
         self.end = End::Closing { orphaned };
+        self.lifecycle.step(Lifecycle::Closing);
+        self.discarded_bytes = self.fetcher.buffered_bytes();
         self.leave_timeout_ms = timeout_ms;
         self.with_group(|group, out| group.on_close(seen, out));
         if orphaned {

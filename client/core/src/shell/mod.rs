@@ -32,7 +32,7 @@ use crate::request::ledger::Ticket;
 use crate::request::queue::Lane;
 use crate::{
     Assignment, CallId, Cause, Chunk, CloseReport, Command, Config, ConnectionId,
-    CoordinatorConnection, Incarnation, Misbehaved, Output, PollFault, RequestId, Time,
+    CoordinatorConnection, Incarnation, Lifecycle, Misbehaved, Output, PollFault, RequestId, Time,
 };
 use accounts::{Accounts, Place};
 use assign::Manual;
@@ -78,9 +78,12 @@ pub struct Shell<C: Chunk> {
     positions_asked: bool,
     /// Every known broker failed, and the bootstrap servers did not answer yet.
     rebootstrapping: bool,
+    /// What was buffered when the end began, bytes.
+    discarded_bytes: usize,
     /// The group has left, while closing; whether the coordinator confirmed it.
     left: Option<bool>,
     end: End,
+    lifecycle: Lifecycle,
     outputs: VecDeque<Output<C>>,
 }
 
@@ -237,8 +240,10 @@ impl<C: Chunk> Shell<C> {
             lookup: None,
             positions_asked: false,
             rebootstrapping: false,
+            discarded_bytes: 0,
             left: None,
             end: End::Not,
+            lifecycle: Lifecycle::default(),
             outputs: VecDeque::new(),
             config,
         }
@@ -338,6 +343,12 @@ impl<C: Chunk> Shell<C> {
         &self.group
     }
 
+    /// What it is doing.
+    #[must_use]
+    pub fn lifecycle(&self) -> Lifecycle {
+        self.lifecycle
+    }
+
     fn input(&mut self, now: Time, handle: impl FnOnce(&mut Self)) {
         assert!(now >= self.now, "time does not go back");
         self.now = now;
@@ -410,6 +421,18 @@ impl<C: Chunk> Shell<C> {
         self.close_needless();
         #[cfg(debug_assertions)]
         self.audit();
+        self.follow_lookup();
+    }
+
+    fn follow_lookup(&mut self) {
+        if self.end == End::Not {
+            let lookup = self.group.lookup();
+            self.lifecycle.step(match (lookup.known(), lookup.is_under_way()) {
+                (Some(_), _) => Lifecycle::Stable,
+                (None, true) => Lifecycle::Discovering,
+                (None, false) => Lifecycle::Initialized,
+            });
+        }
     }
 
     fn with_group(&mut self, act: impl FnOnce(&mut Group, &mut Vec<group::Output>)) {
@@ -459,7 +482,8 @@ impl<C: Chunk> Shell<C> {
     /// The consumer is over.
     fn finish(&mut self, left: bool) {
         let mut report = CloseReport { left, ..CloseReport::default() };
-        report.bytes_discarded = self.fetcher.buffered_bytes();
+        // Partitions were given up since, and what was buffered of them with them.
+        report.bytes_discarded = self.discarded_bytes;
         report.calls_failed = self.fail_calls();
         let mut orders = Orders::new();
         self.peers.desk.close(&mut orders);
@@ -468,6 +492,7 @@ impl<C: Chunk> Shell<C> {
         self.timers.clear();
         self.group_orders.clear();
         self.end = End::Closed;
+        self.lifecycle.step(Lifecycle::Down);
         self.outputs.push_back(Output::Closed(report));
     }
 

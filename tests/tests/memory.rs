@@ -1,0 +1,199 @@
+//! Memory stays flat while the application is away: counted by the allocator, in a process of its
+//! own. What the brokers of the same process gain, whose logs grow, is measured without a consumer
+//! and taken off.
+
+#[path = "client/support.rs"]
+mod support;
+
+use evenkeel::{Commit, CommitError, Consumer, ErrorCode};
+use evenkeel_broker::{Before, Cluster, Request};
+use evenkeel_spec::words::NodeId;
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use std::alloc::System;
+use std::future::Future;
+use std::sync::{Mutex, PoisonError};
+use support::{Read, SECOND, append_numbered, read, unrecorded};
+use tokio::time::sleep;
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// One test at a time: they share the allocator.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Bytes that are allocated now.
+fn allocated() -> i64 {
+    let stats = ALLOCATOR.stats();
+    let bytes = |count: usize| i64::try_from(count).expect("it fits");
+    bytes(stats.bytes_allocated) - bytes(stats.bytes_deallocated)
+}
+
+/// Runs it alone, under paused time.
+fn alone<T>(test: impl Future<Output = T>) -> T {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let builder = &mut tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().start_paused(true).build().expect("a runtime").block_on(test)
+}
+
+/// What maps, queues and buffers take more or less at one moment than at another, bytes. An event
+/// that is kept for each of an hour's 720 heartbeats would be more.
+const SLACK: i64 = 32 << 10;
+
+/// What befalls the cluster while the application is away.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Hour {
+    /// Producers go on, and a member joins and leaves again and again.
+    Busy,
+    /// Every broker is down.
+    Outage,
+    /// The topic may not be read any more, and its partitions neither.
+    Refused,
+}
+
+/// How much is allocated more at the end of an hour than after its first ten minutes, in which
+/// everything gets as full as it gets: with a consumer whose application is away, or without.
+async fn growth(hour: Hour, with_consumer: bool) -> i64 {
+    let cluster = Cluster::builder().topic("t", 4).build().expect("a cluster");
+    append_numbered(&cluster, "t", 4, 10);
+    let builder = unrecorded(&cluster, "g", 1).max_poll_interval(7_200 * SECOND);
+    let mut consumer = builder.build().expect("valid");
+    if with_consumer {
+        consumer.subscribe(["t"]).await.expect("subscribed");
+        read(&mut consumer, &mut Read::default(), 40).await;
+    }
+    befall(&cluster, hour).await;
+    let mut after_ten_minutes = 0;
+    for minute in 0..60_u32 {
+        if minute == 10 {
+            after_ten_minutes = allocated();
+        }
+        if hour == Hour::Busy {
+            for partition in 0..4 {
+                cluster.fill("t", partition, 200, 1_000).expect("it exists");
+            }
+            come_and_go(&cluster, u64::from(minute) + 2).await;
+        }
+        sleep(60 * SECOND).await;
+    }
+    let grown = allocated() - after_ten_minutes;
+    cluster.intercept_none();
+    consumer.close(SECOND).await;
+    grown
+}
+
+async fn befall(cluster: &Cluster, hour: Hour) {
+    match hour {
+        Hour::Busy => {}
+        Hour::Outage => cluster.kill_node(NodeId(1)).await,
+        Hour::Refused => cluster.intercept(|request: &Request| match request.api_key {
+            1 | 3 => Before::Forge(ErrorCode::TopicAuthorizationFailed),
+            _ => Before::Process,
+        }),
+    }
+}
+
+/// Two epochs more for the group.
+async fn come_and_go(cluster: &Cluster, seed: u64) {
+    let mut guest = unrecorded(cluster, "g", seed).build().expect("valid");
+    guest.subscribe(["t"]).await.expect("subscribed");
+    guest.poll(SECOND).await.expect("poll goes well");
+    guest.close(SECOND).await;
+}
+
+#[test]
+fn memory_is_flat_for_an_hour_in_which_the_application_does_not_poll() {
+    for hour in [Hour::Busy, Hour::Outage, Hour::Refused] {
+        let without = alone(growth(hour, false));
+        let with = alone(growth(hour, true));
+        eprintln!("{hour:?}: {with} bytes more, of which {without} are the brokers'");
+        assert!(with - without < SLACK, "{hour:?}: {} bytes more", with - without);
+    }
+}
+
+/// What the fetch buffer may hold, which is what bounds memory: `fetch.max.bytes`, whatever is there
+/// to be read.
+#[test]
+fn what_is_buffered_for_an_application_that_is_away_is_bounded_by_fetch_max_bytes() {
+    const FETCH_MAX: i64 = 1 << 20;
+    let taken = alone(async {
+        let cluster = Cluster::builder().topic("t", 4).build().expect("a cluster");
+        append_numbered(&cluster, "t", 4, 10);
+        let builder = unrecorded(&cluster, "g", 1).max_poll_interval(7_200 * SECOND);
+        let builder = builder.property("fetch.max.bytes", FETCH_MAX.to_string());
+        let mut consumer = builder.build().expect("valid");
+        consumer.subscribe(["t"]).await.expect("subscribed");
+        read(&mut consumer, &mut Read::default(), 40).await;
+        sleep(60 * SECOND).await;
+        for partition in 0..4 {
+            cluster.fill("t", partition, 10_000, 1_000).expect("it exists");
+        }
+        let before = allocated();
+        sleep(600 * SECOND).await;
+        let taken = allocated() - before;
+        assert!(consumer.close(SECOND).await.bytes_discarded > 0);
+        taken
+    });
+    eprintln!("{taken} bytes for fetch.max.bytes={FETCH_MAX}");
+    // A frame is held whole by the records that point into it; the connection's buffer for the next
+    // one is as large as the last; the test broker, in this process, keeps its answer's buffer too.
+    assert!((FETCH_MAX / 8..3 * FETCH_MAX + SLACK).contains(&taken), "{taken} bytes");
+}
+
+/// A hundred thousand commits, a hundred at a time so that the queue takes them.
+async fn commits(consumer: &Consumer, mut each: impl FnMut(Commit)) {
+    for _ in 0..1_000 {
+        (0..100).for_each(|_| each(consumer.commit_async()));
+        sleep(SECOND / 100).await;
+    }
+}
+
+#[test]
+fn a_hundred_thousand_commits_that_nobody_looks_at_leave_nothing_behind() {
+    alone(async {
+        let cluster = Cluster::builder().topic("t", 1).build().expect("a cluster");
+        append_numbered(&cluster, "t", 1, 10);
+        let builder = unrecorded(&cluster, "g", 1).enable_auto_commit(false);
+        let mut consumer = builder.build().expect("valid");
+        consumer.subscribe(["t"]).await.expect("subscribed");
+        read(&mut consumer, &mut Read::default(), 10).await;
+        commits(&consumer, Commit::detach).await;
+        sleep(60 * SECOND).await;
+
+        let (before, requests) = (allocated(), cluster.requests(8));
+        // The brokers of this process keep a record for each request.
+        let gained = |since: i64| {
+            let requests = i64::try_from(cluster.requests(8) - requests).expect("few");
+            allocated() - since - 96 * requests
+        };
+        commits(&consumer, Commit::detach).await;
+        sleep(60 * SECOND).await;
+        let detached = gained(before);
+        commits(&consumer, drop).await;
+        sleep(60 * SECOND).await;
+        let dropped = gained(before);
+
+        // Kept by the application: it pays for what it keeps, and nobody else does.
+        let mut kept = Vec::with_capacity(100_000);
+        let before_kept = allocated();
+        commits(&consumer, |commit| kept.push(commit)).await;
+        sleep(60 * SECOND).await;
+        let each = (allocated() - before_kept) / 100_000;
+        let mut outcomes = [0, 0];
+        for commit in kept.drain(..) {
+            match commit.await {
+                Ok(()) => outcomes[0] += 1,
+                Err(CommitError::QueueFull) => outcomes[1] += 1,
+                Err(other) => panic!("{other}"),
+            }
+        }
+        drop(kept);
+        let after = gained(before);
+        eprintln!(
+            "a hundred thousand commits: {detached} bytes if detached, {dropped} if dropped, {each} \
+             each while kept ({outcomes:?}), {after} afterwards"
+        );
+        assert!(detached < SLACK && dropped < SLACK && after < SLACK);
+        assert!(each <= 512, "{each} bytes a commit that is kept");
+        assert!(consumer.close(SECOND).await.left);
+    });
+}
