@@ -12,6 +12,7 @@ use evenkeel_core::group::Fault;
 use evenkeel_core::{Address, PollFault};
 use evenkeel_spec::words::{ErrorCode, GroupId, Offset, TopicName, TopicPartition};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The background has ended by itself, so that nothing can be done any more.
 ///
@@ -164,8 +165,12 @@ pub enum CommitError {
     #[error("there is no group.id")]
     NoGroupId,
     /// Too many calls are open. Nothing was sent: back off exponentially and call again.
-    #[error("too many calls are open; back off and call again")]
-    QueueFull,
+    #[error("too many calls are open; back off exponentially, {retry_after:?} now, and call again")]
+    QueueFull {
+        /// How long to wait before calling again: `retry.backoff.ms`, doubled at each refusal in a
+        /// row up to `retry.backoff.max.ms`, with jitter.
+        retry_after: Duration,
+    },
     /// The consumer was closed.
     #[error("the consumer is closed")]
     Closed,
@@ -197,8 +202,12 @@ pub enum PositionError {
         last: Option<ErrorCode>,
     },
     /// Too many calls are open. Back off exponentially and call again.
-    #[error("too many calls are open; back off and call again")]
-    QueueFull,
+    #[error("too many calls are open; back off exponentially, {retry_after:?} now, and call again")]
+    QueueFull {
+        /// How long to wait before calling again: `retry.backoff.ms`, doubled at each refusal in a
+        /// row up to `retry.backoff.max.ms`, with jitter.
+        retry_after: Duration,
+    },
     /// The consumer was closed.
     #[error("the consumer is closed")]
     Closed,
@@ -228,8 +237,12 @@ pub enum LookupError {
     #[error("there is no group.id")]
     NoGroupId,
     /// Too many calls are open. Nothing was sent: back off exponentially and call again.
-    #[error("too many calls are open; back off and call again")]
-    QueueFull,
+    #[error("too many calls are open; back off exponentially, {retry_after:?} now, and call again")]
+    QueueFull {
+        /// How long to wait before calling again: `retry.backoff.ms`, doubled at each refusal in a
+        /// row up to `retry.backoff.max.ms`, with jitter.
+        retry_after: Duration,
+    },
     /// The consumer was closed.
     #[error("the consumer is closed")]
     Closed,
@@ -280,8 +293,12 @@ pub enum SubscribeError {
     #[error("there is no group.id: give one, or assign partitions")]
     NoGroupId,
     /// Too many calls are open. Back off exponentially and call again.
-    #[error("too many calls are open; back off and call again")]
-    QueueFull,
+    #[error("too many calls are open; back off exponentially, {retry_after:?} now, and call again")]
+    QueueFull {
+        /// How long to wait before calling again: `retry.backoff.ms`, doubled at each refusal in a
+        /// row up to `retry.backoff.max.ms`, with jitter.
+        retry_after: Duration,
+    },
     /// The consumer was closed.
     #[error("the consumer is closed")]
     Closed,

@@ -67,6 +67,8 @@ pub use error::{
     BackgroundDied, CommitError, EnforceRebalanceError, ErrorRow, LookupError, PollError,
     PositionError, SubscribeError, error_rows,
 };
+pub use evenkeel_core::request::queue::Lane;
+pub use evenkeel_core::request::{Counts, Kind};
 pub use evenkeel_core::{Address, CoordinatorConnection, Lifecycle, OffsetReset};
 pub use evenkeel_spec::words::{
     Committed, Epoch, ErrorCode, GroupId, LeaderEpoch, NodeId, Offset, TopicId, TopicName,

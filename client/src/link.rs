@@ -10,9 +10,10 @@ use evenkeel_spec::words::{Committed, TopicPartition};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
 
@@ -52,6 +53,10 @@ pub(crate) struct Link {
     /// The background, where it is a task of a runtime that was given.
     pub(crate) task: OnceLock<AbortHandle>,
     progress: Arc<Mutex<Progress>>,
+    /// Refusals in a row.
+    refused: Arc<AtomicU32>,
+    /// `retry.backoff.ms` and `retry.backoff.max.ms`.
+    backoff_ms: (u64, u64),
 }
 
 /// How far the application got in what was delivered to the handle.
@@ -66,28 +71,30 @@ struct Progress {
 /// Why a call was not answered with what was asked.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Unanswered {
+    /// Never [`CallFault::QueueFull`].
     Fault(CallFault),
+    /// No place; how long to wait.
+    QueueFull(Duration),
     Died(BackgroundDied),
 }
 
 impl Link {
     /// The link, and the end that the background reads.
-    pub(crate) fn new(
-        timeout_ms: u64,
-        calls_max: usize,
-    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Message>) {
+    pub(crate) fn new(config: &Config) -> (Arc<Self>, mpsc::UnboundedReceiver<Message>) {
         let (messages, queue) = mpsc::unbounded_channel();
         let link = Self {
             messages,
-            permits: Arc::new(Semaphore::new(calls_max)),
+            permits: Arc::new(Semaphore::new(config.request_queue_max)),
             own_permits: Arc::new(Semaphore::new(OWN_CALLS_QUEUED_MAX)),
             next_call: Arc::default(),
             death: Arc::default(),
             turns: Arc::default(),
             lifecycle: Arc::default(),
-            timeout_ms,
+            timeout_ms: config.default_api_timeout_ms,
             task: OnceLock::new(),
             progress: Arc::default(),
+            refused: Arc::default(),
+            backoff_ms: (config.retry_backoff_ms, config.retry_backoff_max_ms),
         };
         (Arc::new(link), queue)
     }
@@ -106,6 +113,8 @@ impl Link {
             timeout_ms: self.timeout_ms,
             task: self.task.clone(),
             progress: Arc::clone(&self.progress),
+            refused: Arc::clone(&self.refused),
+            backoff_ms: self.backoff_ms,
         })
     }
 
@@ -136,6 +145,7 @@ impl Link {
         let settled = permit.is_err();
         match permit {
             Ok(permit) => {
+                self.refused.store(0, Ordering::Relaxed);
                 let message = Message::Ask { call: id, command: command(id), answer, permit };
                 // If nobody listens, the answer's sender is dropped with the message.
                 let _ = self.messages.send(message);
@@ -145,6 +155,16 @@ impl Link {
             }
         }
         Call { link: Arc::clone(self), id, answered, settled }
+    }
+
+    /// One more call in a row was refused; how long its caller is asked to wait (KIP-580's backoff).
+    fn refuse(&self, call: CallId) -> Duration {
+        let (base, cap) = self.backoff_ms;
+        let doublings = self.refused.fetch_add(1, Ordering::Relaxed).min(DOUBLINGS_MAX);
+        let length = base.saturating_mul(1 << doublings).min(cap.max(base)).max(1);
+        // Callers that are refused at once do not come back at once.
+        let draw = call.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
+        Duration::from_micros(length.saturating_mul(800 + draw % 401))
     }
 
     /// Asks for the end; the answer's sender is dropped if there is nobody to end.
@@ -269,6 +289,7 @@ impl Future for Call {
         let answer = ready!(Pin::new(&mut self.answered).poll(context));
         self.settled = true;
         Poll::Ready(match answer {
+            Ok(Err(CallFault::QueueFull)) => Err(Unanswered::QueueFull(self.link.refuse(self.id))),
             Ok(answer) => answer.map_err(Unanswered::Fault),
             Err(_) => Err(self.link.unanswered()),
         })
@@ -339,6 +360,7 @@ impl From<Unanswered> for CommitError {
     fn from(unanswered: Unanswered) -> Self {
         let fault = match unanswered {
             Unanswered::Died(died) => return Self::Background(died),
+            Unanswered::QueueFull(retry_after) => return Self::QueueFull { retry_after },
             Unanswered::Fault(fault) => fault,
         };
         match fault {
@@ -359,7 +381,7 @@ impl From<Unanswered> for CommitError {
             // Only a subscription or an assignment is answered so.
             CallFault::Exclusive => Self::NotAMember,
             CallFault::Closed => Self::Closed,
-            CallFault::QueueFull => Self::QueueFull,
+            CallFault::QueueFull => unreachable!("told as `Unanswered::QueueFull`"),
         }
     }
 }
@@ -368,6 +390,7 @@ impl From<Unanswered> for PositionError {
     fn from(unanswered: Unanswered) -> Self {
         let fault = match unanswered {
             Unanswered::Died(died) => return Self::Background(died),
+            Unanswered::QueueFull(retry_after) => return Self::QueueFull { retry_after },
             Unanswered::Fault(fault) => fault,
         };
         match fault {
@@ -380,7 +403,7 @@ impl From<Unanswered> for PositionError {
             | CallFault::Exclusive
             | CallFault::NoGroupId => Self::TimedOut { last: None },
             CallFault::Closed => Self::Closed,
-            CallFault::QueueFull => Self::QueueFull,
+            CallFault::QueueFull => unreachable!("told as `Unanswered::QueueFull`"),
         }
     }
 }
@@ -389,13 +412,14 @@ impl From<Unanswered> for LookupError {
     fn from(unanswered: Unanswered) -> Self {
         let fault = match unanswered {
             Unanswered::Died(died) => return Self::Background(died),
+            Unanswered::QueueFull(retry_after) => return Self::QueueFull { retry_after },
             Unanswered::Fault(fault) => fault,
         };
         match fault {
             CallFault::Refused(code) => Self::Refused { code },
             CallFault::NoGroupId => Self::NoGroupId,
             CallFault::Closed => Self::Closed,
-            CallFault::QueueFull => Self::QueueFull,
+            CallFault::QueueFull => unreachable!("told as `Unanswered::QueueFull`"),
             CallFault::TimedOut { last } => Self::TimedOut { last },
             // Only what concerns the assignment is answered so.
             CallFault::NotAssigned(_)
@@ -414,6 +438,9 @@ const ABORTED: &str = "its task was aborted, or its runtime shut down";
 
 /// Calls of one callback that wait at once. It awaits most of them one by one.
 const LISTENER_CALLS_MAX: usize = 64;
+
+/// A backoff that is not capped earlier stops growing after so many refusals: 1,024 times its base.
+const DOUBLINGS_MAX: u32 = 10;
 
 /// One waits at a time; more are there if they are dropped faster than the background turns.
 const OWN_CALLS_QUEUED_MAX: usize = 16;

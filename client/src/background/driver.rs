@@ -363,7 +363,8 @@ impl Driver {
                 }
                 Output::Assignment(assignment) => self.assign(&assignment),
                 Output::Done { call, result } => self.answer(call, result),
-                Output::Waiting(..) | Output::Ended(_) => {}
+                Output::Waiting(..) => {}
+                Output::Ended(ended) => trace::ended(&ended),
                 Output::Warn(warning) => {
                     if let Warning::PartitionsLost { reason, .. } = &warning {
                         self.rebalances.on_lost(*reason);

@@ -124,10 +124,7 @@ pub(crate) struct Start {
 impl Start {
     /// Starts it; the ends that the consumer holds.
     pub(crate) fn start(self) -> Result<(Arc<Link>, Told), ConfigError> {
-        let (link, messages) = {
-            let core = &self.config.core;
-            Link::new(core.default_api_timeout_ms, core.request_queue_max)
-        };
+        let (link, messages) = Link::new(&self.config.core);
         let (events, queue) = mpsc::unbounded_channel();
         let (alive, end) = oneshot::channel();
         let (death, turns) = (Arc::clone(&link.death), Arc::clone(&link.turns));

@@ -3,6 +3,8 @@
 
 use crate::telemetry::unix_us;
 use crate::wire::Api;
+use evenkeel_core::request::Ended;
+use evenkeel_core::request::ledger::{Outcome, Ticket};
 use evenkeel_core::{Address, Callback, Cause, DisconnectReason, Lifecycle, Misbehaved, Warning};
 use evenkeel_spec::words::TopicPartition;
 use std::collections::BTreeSet;
@@ -22,6 +24,48 @@ pub(super) struct Finished<'a> {
     pub(super) outcome: &'static str,
     /// The rebalance that it is a part of.
     pub(super) piece: &'a Piece,
+}
+
+/// A logical request is over. One of the core's own that went out and was answered is told by its
+/// one attempt; a call, and whatever was never sent, is told here.
+pub(super) fn ended(ended: &Ended) {
+    let is_told = matches!(ended.ticket, Ticket::Own(_)) && ended.attempts > 0;
+    if is_told || !enabled!(target: "evenkeel::request", Level::DEBUG) {
+        return;
+    }
+    let whole = Duration::from_millis(ended.ended_at.since(ended.asked_at));
+    let now = Instant::now();
+    let is_failed = ended.outcome != Outcome::Completed;
+    let outcome = ended.outcome.name();
+    let name = match is_failed {
+        true => format!("{} call: {outcome}", ended.kind.name()),
+        false => format!("{} call", ended.kind.name()),
+    };
+    event!(
+        target: "evenkeel::request",
+        Level::DEBUG,
+        otel.name = name,
+        otel.kind = "client",
+        otel.status_code = is_failed.then_some("ERROR"),
+        otel.status_message = is_failed.then_some(outcome),
+        began_us = unix_us(now.checked_sub(whole).unwrap_or(now)),
+        lasted_us = micros(whole),
+        kind = ended.kind.name(),
+        lane = ended.lane.name(),
+        broker = ended.address.as_ref().map(ToString::to_string),
+        attempts = ended.attempts,
+        bulked = ended.bulked,
+        queue_ms = ended.waits.queue_ms,
+        coordinator_ms = ended.waits.coordinator_ms,
+        connection_ms = ended.waits.connection_ms,
+        backoff_ms = ended.waits.backoff_ms,
+        throttle_ms = ended.waits.throttle_ms,
+        in_flight_ms = ended.waits.in_flight_ms,
+        deadline_ms = ended.deadline.map(|deadline| deadline.since(ended.asked_at)),
+        outcome,
+        reason = ended.outcome.reason(),
+        error_code = ended.error.map(|code| code.number()),
+    );
 }
 
 /// What a request is to a rebalance.

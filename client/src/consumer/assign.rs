@@ -47,11 +47,12 @@ impl From<Unanswered> for SubscribeError {
         match unanswered {
             Unanswered::Died(died) => Self::Background(died),
             Unanswered::Fault(CallFault::Closed) => Self::Closed,
-            Unanswered::Fault(CallFault::QueueFull) => Self::QueueFull,
+            Unanswered::QueueFull(retry_after) => Self::QueueFull { retry_after },
             Unanswered::Fault(CallFault::Exclusive) => Self::Exclusive,
             Unanswered::Fault(CallFault::NoGroupId) => Self::NoGroupId,
             Unanswered::Fault(
-                CallFault::TimedOut { .. }
+                CallFault::QueueFull
+                | CallFault::TimedOut { .. }
                 | CallFault::NotAssigned(_)
                 | CallFault::NoOffset(_)
                 | CallFault::Commit(_)

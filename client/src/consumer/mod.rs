@@ -20,6 +20,8 @@ use crate::telemetry::Links;
 use assign::topic_names;
 use attend::Attendance;
 pub(crate) use attend::News;
+use evenkeel_core::request::queue::Lane;
+use evenkeel_core::request::{Counts, Kind};
 use evenkeel_core::{Answer, Command, Lifecycle};
 use evenkeel_spec::words::{Committed, Epoch, GroupId, Offset, TopicName, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,6 +70,9 @@ pub struct CloseReport {
     pub calls_failed: usize,
     /// Bytes that were fetched and never returned: their records come again.
     pub bytes_discarded: usize,
+    /// What became of every request since the start, by lane and kind: of each as many were asked
+    /// for as completed, failed, expired and were discarded.
+    pub requests: BTreeMap<(Lane, Kind), Counts>,
     /// Why nothing could be done in an orderly way, if so: the background had ended before.
     pub died: Option<Arc<str>>,
 }
@@ -413,9 +418,25 @@ impl Consumer {
             Ok(core) => {
                 report.left = core.left;
                 report.calls_failed = core.calls_failed;
+                report.requests = core.requests;
                 report.bytes_discarded = core.bytes_discarded;
             }
             Err(_) => report.died = Some(self.link.died().reason),
+        }
+        let lost = report.requests.iter().filter(|(_, counts)| counts.completed < counts.asked);
+        for ((lane, kind), counts) in lost {
+            tracing::debug!(
+                target: "evenkeel::request",
+                group = self.group_name(),
+                lane = lane.name(),
+                kind = kind.name(),
+                asked = counts.asked,
+                failed = counts.failed,
+                expired_unsent = counts.expired_unsent,
+                expired_in_flight = counts.expired_in_flight,
+                discarded = counts.discarded,
+                "not completed"
+            );
         }
         if !report.left || !report.callbacks_failed.is_empty() || report.died.is_some() {
             tracing::warn!(group = self.group_name(), ?report, "closed with losses");

@@ -348,13 +348,21 @@ async fn a_queue_that_other_tasks_keep_full_refuses_at_once_and_keeps_nobody_fro
     let World { mut consumer, _cluster, _commits, .. } = world(Situation::QueueFull).await;
     let begin = Instant::now();
     let refused = consumer.commit().await;
-    assert_eq!(refused, Err(evenkeel::CommitError::QueueFull));
+    let wait = |refused| match refused {
+        Err(evenkeel::CommitError::QueueFull { retry_after }) => retry_after,
+        other => panic!("{other:?}"),
+    };
+    let (first, second) = (wait(refused), wait(consumer.commit().await));
+    let millis =
+        |from, to| std::time::Duration::from_millis(from)..=std::time::Duration::from_millis(to);
+    assert!(millis(80, 120).contains(&first), "retry.backoff.ms with jitter: {first:?}");
+    assert!(millis(160, 240).contains(&second), "twice that: {second:?}");
     assert_eq!(consumer.subscribe(["t"]).await, Ok(()), "it needs no room");
     assert_eq!(begin.elapsed(), Duration::ZERO);
     // More calls than the queue takes, before the background has a turn.
     let commits: Vec<_> = (0..2_000).map(|_| consumer.commit_async()).collect();
     let left = consumer.unsubscribe().await;
-    assert!(left != Err(evenkeel::SubscribeError::QueueFull), "{left:?}");
+    assert!(!matches!(left, Err(evenkeel::SubscribeError::QueueFull { .. })), "{left:?}");
     drop(commits);
     consumer.close(OWN).await;
 }
