@@ -76,7 +76,7 @@ impl Turn {
         Self { shares, after_timer: false, sockets: 0, commands_left: 0, mutant }
     }
 
-    /// What to do next.
+    /// What to do next (Q12, Q13).
     pub fn next(&mut self, ready: Ready) -> Branch {
         let others = ready.sockets || ready.commands;
         let yields = (self.after_timer || Mutant::TimersLast.is(self.mutant)) && others;
