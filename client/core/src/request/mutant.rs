@@ -81,7 +81,7 @@ mutants! {
     /// A throttled broker keeps heartbeats waiting for as long as it keeps fetches.
     ThrottledSystem
     // [Q8]
-    /// The second connection stays when what it was for is over by a timer or a failure, not an answer.
+    /// The second connection stays when what it was for is over.
     SecondKept
     // [Q9]
     /// A leave brings the commit that waits along, and not the heartbeat that the commit goes before.
