@@ -4,7 +4,7 @@
 use crate::support::{self, SECOND};
 use evenkeel::record::encode::{BatchBuilder, HeaderBytes};
 use evenkeel::{Consumer, ListenerError, RebalanceContext, RebalanceListener, TopicPartition};
-use evenkeel_broker::Cluster;
+use evenkeel_broker::{Before, Cluster, Request};
 use evenkeel_tests::validated::Validated;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -41,6 +41,37 @@ async fn a_slow_callback_is_a_span_of_its_length_inside_of_its_rebalance() {
     assert!(rebalance.number("epoch_after") >= 1);
     assert!(rebalance.number("lasted_us") >= 700_000, "{rebalance:?}");
     consumer.close(5 * SECOND).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_over_says_where_its_time_went_and_how_it_ended() {
+    let _runs = Validated::begin();
+    let (told, _guard) = Told::listen();
+    let cluster = cluster();
+    let mut consumer = member(&cluster, 1);
+    consumer.subscribe(["t"]).await.expect("subscribed");
+    consumer.poll(2 * SECOND).await.expect("poll goes well");
+    let partition = || [TopicPartition::new("t", 0)];
+    consumer.committed(partition()).await.expect("the coordinator answers");
+    let call = told.one("request", "otel.name", "OffsetFetch call");
+    assert_eq!((call.text("lane"), call.text("outcome")), ("user", "completed"));
+    assert_eq!((call.number("attempts"), call.number("bulked")), (1, 0));
+    let waits = ["queue_ms", "coordinator_ms", "connection_ms", "backoff_ms", "throttle_ms"];
+    let waited: u64 = waits.iter().map(|wait| call.number(wait)).sum();
+    assert_eq!(call.number("lasted_us"), (waited + call.number("in_flight_ms")) * 1_000);
+
+    cluster.intercept(|_: &Request| Before::Delay(600 * SECOND));
+    assert!(consumer.committed(partition()).await.is_err(), "nobody answers");
+    let mut expired = told.all("request", "otel.name", "OffsetFetch call: expired in flight");
+    expired.extend(told.all("request", "otel.name", "OffsetFetch call: expired unsent"));
+    assert_eq!(expired.len(), 1, "{expired:?}");
+    assert_eq!(expired[0].text("otel.status_code"), "ERROR");
+    assert_eq!(
+        (expired[0].number("deadline_ms"), expired[0].number("lasted_us")),
+        (60_000, 60_000_000)
+    );
+    // The end is not told to anybody who could answer.
+    cluster.intercept_none();
 }
 
 #[tokio::test(start_paused = true)]
