@@ -80,7 +80,9 @@ pub(crate) enum Unanswered {
 
 impl Link {
     /// The link, and the end that the background reads.
-    pub(crate) fn new(config: &Config) -> (Arc<Self>, mpsc::UnboundedReceiver<Message>) {
+    pub(crate) fn new(
+        config: &evenkeel_core::Config,
+    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Message>) {
         let (messages, queue) = mpsc::unbounded_channel();
         let link = Self {
             messages,

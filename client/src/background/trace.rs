@@ -6,7 +6,7 @@ use crate::wire::Api;
 use evenkeel_core::request::Ended;
 use evenkeel_core::request::ledger::{Outcome, Ticket};
 use evenkeel_core::{Address, Callback, Cause, DisconnectReason, Lifecycle, Misbehaved, Warning};
-use evenkeel_spec::words::TopicPartition;
+use evenkeel_spec::words::{ErrorCode, TopicPartition};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ pub(super) fn ended(ended: &Ended) {
         deadline_ms = ended.deadline.map(|deadline| deadline.since(ended.asked_at)),
         outcome,
         reason = ended.outcome.reason(),
-        error_code = ended.error.map(|code| code.number()),
+        error_code = ended.error.map(ErrorCode::number),
     );
 }
 

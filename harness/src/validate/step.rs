@@ -323,7 +323,7 @@ impl Member {
     }
 
     /// A request of the group that waited, or else the one that is due.
-    fn to_send(&mut self, what: Waited) -> Option<(NodeId, Incarnation, Asked)> {
+    fn take_sendable(&mut self, what: Waited) -> Option<(NodeId, Incarnation, Asked)> {
         if let Some(place) = self.queue.iter().position(|(_, _, asked)| asked.is(what)) {
             return self.queue.remove(place);
         }
@@ -352,7 +352,7 @@ impl Member {
             Event::Heartbeat { .. } => Waited::Heartbeat,
             _ => Waited::Commit,
         };
-        let (to, incarnation, asked) = self.to_send(what).ok_or("no request is due")?;
+        let (to, incarnation, asked) = self.take_sendable(what).ok_or("no request is due")?;
         if to != node {
             return Err("the request goes to another coordinator");
         }
