@@ -8,6 +8,7 @@ use super::trace::{self, Finished, Piece};
 use super::{Assigned, Delivery, Event, LeasedPart, Note, Shown, Start};
 use crate::link::Message;
 use crate::net::connection::{Connection, NetEvent, News};
+use crate::net::last::LastWords;
 use crate::net::transport::Connector;
 use crate::record::{Chunk, ChunkOptions, Slice};
 use crate::recorder::Recorder;
@@ -18,7 +19,7 @@ use evenkeel_core::group::Fault;
 use evenkeel_core::turn::{Branch, Ready, Shares, Turn};
 use evenkeel_core::{
     Address, Answer, Assignment, CallFault, CallId, Cause, CloseReport, Command, ConnectionId,
-    Misbehaved, Output, Part, PollFault, RequestId, Shell, Time, Warning,
+    DisconnectReason, Misbehaved, Output, Part, PollFault, RequestId, Shell, Time, Warning,
 };
 use evenkeel_spec::words::Epoch;
 use kafka_protocol::protocol::StrBytes;
@@ -54,6 +55,8 @@ pub(super) struct Driver {
     note: Option<Note>,
     recorder: Option<Recorder>,
     frame_max: u32,
+    /// Connections that end with the consumer.
+    last: LastWords,
 }
 
 /// A connection with what was sent on it.
@@ -79,8 +82,8 @@ struct InFlight {
 enum Next {
     /// To be called at this date, or never.
     Wait(Option<Instant>),
-    /// Nothing any more.
-    End,
+    /// Nothing any more, but to tell this.
+    End(CloseReport),
 }
 
 /// What came while the loop waited, until it is its turn.
@@ -140,6 +143,7 @@ impl Driver {
             is_orphaned: false,
             shown,
             note: None,
+            last: LastWords::default(),
         }
     }
 
@@ -149,7 +153,11 @@ impl Driver {
             recorder.begin();
         }
         let mut turns_at_once = 0;
-        while let Next::Wait(deadline) = self.carry_out() {
+        loop {
+            let deadline = match self.carry_out() {
+                Next::Wait(deadline) => deadline,
+                Next::End(report) => return self.end(report).await,
+            };
             match self.turn.next(self.ready(deadline)) {
                 Branch::Timer => {
                     self.feed((), |_, _, ()| {}, |shell, now, ()| shell.handle_timeout(now));
@@ -326,6 +334,9 @@ impl Driver {
                     if let Some(link) = self.links.remove(&connection) {
                         trace::disconnected(&link.address, &reason);
                         link.emit_unanswered("given up");
+                        if reason == DisconnectReason::Closing {
+                            self.last.of(link.connection);
+                        }
                     }
                 }
                 Output::Send { connection, request_id, request, queued_ms } => {
@@ -371,7 +382,7 @@ impl Driver {
                     }
                     trace::warning(self.codec.group.as_str(), &warning);
                 }
-                Output::Closed(report) => return self.end(report),
+                Output::Closed(report) => return Next::End(report),
                 Output::Wait(None) => return Next::Wait(None),
                 Output::Wait(Some(Time(ms))) => {
                     return Next::Wait(Some(self.started + Duration::from_millis(ms)));
@@ -424,8 +435,8 @@ impl Driver {
         }
     }
 
-    fn end(&mut self, report: CloseReport) -> Next {
-        self.links.clear();
+    async fn end(&mut self, report: CloseReport) {
+        self.last.write(&mut self.net).await;
         self.rebalances.on_left();
         match self.closing.take() {
             // A caller that is gone has chosen not to know.
@@ -437,7 +448,6 @@ impl Driver {
                 "the consumer was dropped without close; its background has ended"
             ),
         }
-        Next::End
     }
 
     /// Tells the consumer, which may have been dropped.

@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 /// What a connection reports.
 #[derive(Debug)]
@@ -32,11 +32,11 @@ pub(crate) enum News {
     Ended(Cause),
 }
 
-/// The driver's end of a connection; dropping it closes the connection.
+/// The driver's end of a connection; dropping it closes the connection at once, whatever is queued.
 #[derive(Debug)]
 pub(crate) struct Connection {
     requests: mpsc::UnboundedSender<Bytes>,
-    task: AbortHandle,
+    task: AbortOnDropHandle<()>,
 }
 
 impl Connection {
@@ -65,7 +65,7 @@ impl Connection {
             // The driver is gone if nobody listens; then nobody needs to know.
             let _ = events.send(NetEvent { connection: id, news: News::Ended(end) }).await;
         });
-        Self { requests, task: task.abort_handle() }
+        Self { requests, task: AbortOnDropHandle::new(task) }
     }
 
     /// Queues a whole frame. Core bounds how many are in flight. A request to a connection that has
@@ -73,11 +73,13 @@ impl Connection {
     pub(crate) fn send(&self, frame: Bytes) {
         let _ = self.requests.send(frame);
     }
-}
 
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.task.abort();
+    /// Closes it as soon as what is queued is written: a leave that nobody waits for (M9) is queued
+    /// in the moment in which everything ends. Dropping the future closes it at once.
+    pub(crate) async fn finish(self) {
+        drop(self.requests);
+        // It was caught if it panicked.
+        let _ = self.task.await;
     }
 }
 
@@ -133,6 +135,7 @@ async fn write_frames(
             return Cause::Io(error.to_string().into());
         }
     }
-    // The driver dropped its end, which aborts this task; wait for that.
-    std::future::pending().await
+    // Some streams, as those of TLS, say goodbye; one that cannot is closed without.
+    let _ = sink.shutdown().await;
+    Cause::Closed
 }

@@ -275,7 +275,7 @@ async fn a_call_dropped_at_any_point_where_it_waits_costs_nothing() {
         };
     }
     eprintln!("dropped: {cuts:?}");
-    for (name, least) in [("poll", 100), ("next", 10), ("unsubscribe", 5), ("close", 5)] {
+    for (name, least) in [("poll", 100), ("next", 5), ("unsubscribe", 5), ("close", 5)] {
         assert!(cuts[name] >= least, "{name} was dropped {} times", cuts[name]);
     }
     assert!(cuts.values().all(|count| *count > 0), "each call was dropped: {cuts:?}");

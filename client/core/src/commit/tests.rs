@@ -9,6 +9,23 @@ fn every_state_with_every_input_is_the_table_in_spec() {
     check("commit-table", &table(&states(), &inputs(), stands));
 }
 
+/// O12: what is left of it goes at once, and what was given up does not go.
+#[test]
+fn a_commit_that_was_withdrawn_is_sent_anew_without_the_caller_that_is_gone() {
+    let mut commit = Commit::default();
+    at_work(&mut commit);
+    let other = TopicIdPartition::new(TopicId::from_u32(1), 1);
+    commit.on_commit(CommitId(1), at(5), &mut Vec::new());
+    commit.on_commit(CommitId(2), [(other, Committed::at(Offset(9)))].into(), &mut Vec::new());
+    assert_eq!(commit.send(Incarnation(1), Some(Epoch(1)), None).len(), 2);
+    commit.on_abandoned(CommitId(1));
+    commit.on_withdrawn();
+    assert!(commit.is_sendable(None), "it does not back off");
+    let rest = commit.send(Incarnation(2), Some(Epoch(1)), None);
+    assert_eq!(rest, [(other, Committed::at(Offset(9)))].into());
+    assert_eq!(commit.in_flight_of_users(), [CommitId(2)]);
+}
+
 fn states() -> Vec<(&'static str, Commit)> {
     let make = |build: fn(&mut Commit)| {
         let mut commit = Commit::default();
