@@ -13,6 +13,7 @@ use crate::net::transport::Connector;
 use crate::record::{Chunk, ChunkOptions, Slice};
 use crate::recorder::Recorder;
 use crate::records::PartitionRecords;
+use crate::telemetry::Metrics;
 use crate::wire::{Codec, Members, Sent, Versions};
 use bytes::Bytes;
 use evenkeel_core::group::Fault;
@@ -44,6 +45,7 @@ pub(super) struct Driver {
     events: mpsc::UnboundedSender<Event>,
     leases: Leases,
     rebalances: Rebalances,
+    metrics: Metrics,
     asked: BTreeMap<CallId, Waiting>,
     turn: Turn,
     arrived: Arrived,
@@ -107,7 +109,7 @@ impl Driver {
         events: mpsc::UnboundedSender<Event>,
         shown: Shown,
     ) -> Self {
-        let Start { mut config, connector, seed, record, .. } = start;
+        let Start { mut config, connector, seed, record, metrics, .. } = start;
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         config.core.wall_clock_start_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         config.core.jitter_seed = seed.unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0);
@@ -115,7 +117,7 @@ impl Driver {
         // Nothing is asked for in the name of no group.
         let group = config.group_id.clone().unwrap_or_else(|| "".into());
         let interval = Duration::from_millis(config.core.max_poll_interval_ms.into());
-        let rebalances = Rebalances::new(group.as_str(), interval);
+        let rebalances = Rebalances::new(group.as_str(), interval, metrics.clone());
         let recorder = record.map(|sink| Recorder::new(sink, &config));
         Self {
             recorder,
@@ -136,6 +138,7 @@ impl Driver {
             events,
             leases: Leases::default(),
             rebalances,
+            metrics,
             asked: BTreeMap::new(),
             turn: Turn::new(Shares::default(), None),
             arrived: Arrived::default(),
@@ -255,6 +258,7 @@ impl Driver {
             self.asked.remove(call);
         }
         self.rebalances.on_command(&command);
+        self.metrics.on_command(&command);
         self.feed(command, Recorder::command, Shell::handle_command);
     }
 
@@ -272,7 +276,7 @@ impl Driver {
             News::Ended(cause) => {
                 if let Some(link) = self.links.remove(&id) {
                     trace::lost(&link.address, &cause);
-                    link.emit_unanswered("disconnected");
+                    link.emit_unanswered(&self.metrics, "disconnected");
                 }
                 self.disconnected(id, cause);
             }
@@ -294,10 +298,11 @@ impl Driver {
             Err(misbehaved) => Err(misbehaved),
         };
         let outcome = if answer.is_ok() { "answered" } else { "malformed" };
-        in_flight.emit(&link.address, outcome);
-        let rebalances = &mut self.rebalances;
+        in_flight.emit(&self.metrics, &link.address, outcome);
+        let (rebalances, metrics) = (&mut self.rebalances, &self.metrics);
         let answer = answer.map(|(answered, versions)| {
             rebalances.on_answer(in_flight.id, &answered.response);
+            metrics.on_answer(&answered.response, in_flight.at.elapsed());
             if let Some(versions) = versions {
                 link.versions = versions;
             }
@@ -333,7 +338,7 @@ impl Driver {
                 Output::Disconnect { connection, reason } => {
                     if let Some(link) = self.links.remove(&connection) {
                         trace::disconnected(&link.address, &reason);
-                        link.emit_unanswered("given up");
+                        link.emit_unanswered(&self.metrics, "given up");
                         if reason == DisconnectReason::Closing {
                             self.last.of(link.connection);
                         }
@@ -342,6 +347,7 @@ impl Driver {
                 Output::Send { connection, request_id, request, queued_ms } => {
                     let Some(link) = self.links.get_mut(&connection) else { continue };
                     let piece = self.rebalances.on_sent(request_id, &request);
+                    self.metrics.on_sent(&request);
                     let (frame, sent) = self
                         .codec
                         .encode(request_id, request, &link.versions)
@@ -405,12 +411,17 @@ impl Driver {
             next_offset: part.next_offset,
             leader_epoch: part.leader_epoch,
         };
-        let parts = delivery.parts.into_iter().map(leased).collect();
+        let parts: Vec<_> = delivery.parts.into_iter().map(leased).collect();
+        for part in &parts {
+            let (partition, count) = (part.records.partition(), part.records.len());
+            self.metrics.on_delivered(partition, count, part.next_offset);
+        }
         self.tell(Event::Deliver(Delivery { number: delivery.number, parts }));
     }
 
     fn assign(&mut self, assignment: &Assignment) {
         trace::assigned(self.codec.group.as_str(), &assignment.partitions);
+        self.metrics.on_assigned(&assignment.partitions);
         let member = assignment.owner.map(|owner| -> (Arc<str>, Epoch) {
             (self.codec.members.name(owner.member).as_str().into(), owner.epoch)
         });
@@ -458,16 +469,18 @@ impl Driver {
 }
 
 impl Link {
-    fn emit_unanswered(&self, outcome: &'static str) {
+    fn emit_unanswered(&self, metrics: &Metrics, outcome: &'static str) {
         for in_flight in &self.in_flight {
-            in_flight.emit(&self.address, outcome);
+            in_flight.emit(metrics, &self.address, outcome);
         }
     }
 }
 
 impl InFlight {
-    fn emit(&self, address: &Address, outcome: &'static str) {
+    fn emit(&self, metrics: &Metrics, address: &Address, outcome: &'static str) {
         let (api, queued_ms, sent) = (self.sent.api, self.queued_ms, self.at);
+        let queued = Duration::from_millis(queued_ms);
+        metrics.on_request(api.name(), queued, sent.elapsed(), outcome);
         Finished { api, address, queued_ms, sent, outcome, piece: &self.piece }.emit();
     }
 }

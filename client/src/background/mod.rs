@@ -19,6 +19,7 @@ use crate::panics;
 use crate::record::RecordError;
 use crate::recorder::Sink;
 use crate::records::PartitionRecords;
+use crate::telemetry::Metrics;
 use driver::Driver;
 use evenkeel_core::{Callback, Incarnation, Lifecycle, PollFault};
 use evenkeel_spec::words::{Epoch, LeaderEpoch, Offset, TopicPartition};
@@ -119,6 +120,7 @@ pub(crate) struct Start {
     pub(crate) seed: Option<u64>,
     /// Where the run is written to; `None`: nowhere.
     pub(crate) record: Option<Sink>,
+    pub(crate) metrics: Metrics,
 }
 
 impl Start {

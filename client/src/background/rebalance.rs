@@ -11,7 +11,7 @@
 mod clocks;
 
 use super::trace::{Piece, Within, left_ms, micros};
-use crate::telemetry::unix_us;
+use crate::telemetry::{Metrics, unix_us};
 use clocks::Clocks;
 use evenkeel_core::group::LostReason;
 use evenkeel_core::request::{Request, Response};
@@ -28,6 +28,7 @@ pub(super) struct Rebalances {
     /// Callbacks are run.
     listens: bool,
     clocks: Clocks,
+    metrics: Metrics,
     member: Option<Member>,
     open: Option<Open>,
 }
@@ -70,9 +71,9 @@ enum Aim {
 
 impl Rebalances {
     /// `interval`: `max.poll.interval.ms`, which is the rebalance timeout too.
-    pub(super) fn new(group: &str, interval: Duration) -> Self {
+    pub(super) fn new(group: &str, interval: Duration, metrics: Metrics) -> Self {
         let (group, clocks) = (group.to_owned(), Clocks::new(interval));
-        Self { group, listens: false, clocks, member: None, open: None }
+        Self { group, listens: false, clocks, metrics, member: None, open: None }
     }
 
     /// The application asks for something.
@@ -91,6 +92,7 @@ impl Rebalances {
             }
             Command::CallbackDone { incarnation, .. } => {
                 if let Some((lasted, called)) = self.clocks.on_called() {
+                    self.metrics.on_called(called, lasted);
                     self.took(lasted, called);
                     if self.open.as_ref().is_some_and(|open| open.is_acknowledged) {
                         self.finish("completed");
@@ -332,6 +334,7 @@ impl Rebalances {
     fn finish(&mut self, outcome: &str) {
         let Some(open) = self.open.take() else { return };
         let outcome = if open.is_acknowledged { "completed" } else { outcome };
+        self.metrics.on_rebalanced(open.begun.elapsed(), is_well(outcome));
         if open.span.is_disabled() {
             return;
         }
@@ -373,7 +376,7 @@ impl Open {
 
     /// The name says what a list of traces is searched for: what failed, or was slow.
     fn tell_name(&self, outcome: &str) {
-        let is_well = matches!(outcome, "completed" | "superseded" | "left");
+        let is_well = is_well(outcome);
         let why = match (is_well, self.reason, self.slowest) {
             (false, Some(reason), _) => format!(" ({outcome}: {reason})"),
             (false, None, _) => format!(" ({outcome})"),
@@ -394,6 +397,11 @@ impl Open {
 
 /// A wait for a poll that is shorter is the application's loop, not something that was waited for.
 const WAIT_TOLD_MIN: Duration = Duration::from_millis(5);
+
+/// Whether it ended as the coordinator wanted, or the application.
+fn is_well(outcome: &str) -> bool {
+    matches!(outcome, "completed" | "superseded" | "left")
+}
 
 impl Drop for Rebalances {
     /// The background ends without having left.

@@ -15,12 +15,20 @@
 //! conventions for messaging 1.44 (Kafka), in development there. No attribute shows a record's key,
 //! value or headers; topics, the group and brokers are named.
 //!
+//! With the cargo feature `otel`, `ConsumerBuilder::meter` makes metrics, under Kafka's names.
+//!
 //! Whoever listens to nothing pays a comparison for each.
 
 mod clock;
+#[cfg(feature = "otel")]
+mod metrics;
+#[cfg(not(feature = "otel"))]
+#[path = "metrics_absent.rs"]
+mod metrics;
 mod parent;
 mod poll;
 
 pub use clock::unix_us;
+pub(crate) use metrics::Metrics;
 pub use parent::{InvalidTraceParent, TraceParent};
 pub(crate) use poll::{Links, Processing, polled};
