@@ -29,8 +29,10 @@ impl Reader {
         self.provider.force_flush().expect("it is in memory");
         let mut lines = BTreeSet::new();
         let finished = self.exporter.get_finished_metrics().expect("it is in memory");
-        for metric in
-            finished.iter().flat_map(|all| all.scope_metrics()).flat_map(|of| of.metrics())
+        for metric in finished
+            .iter()
+            .flat_map(opentelemetry_sdk::metrics::data::ResourceMetrics::scope_metrics)
+            .flat_map(opentelemetry_sdk::metrics::data::ScopeMetrics::metrics)
         {
             let name = metric.name().strip_prefix(super::PREFIX).expect("Kafka's prefix");
             let mut tell = |attributes: Vec<&KeyValue>, value: String| {
@@ -50,13 +52,13 @@ impl Reader {
                 }
                 AggregatedMetrics::U64(MetricData::Sum(sum)) => {
                     sum.data_points().for_each(|point| {
-                        tell(point.attributes().collect(), point.value().to_string())
-                    })
+                        tell(point.attributes().collect(), point.value().to_string());
+                    });
                 }
                 AggregatedMetrics::U64(MetricData::Gauge(gauge)) => {
                     gauge.data_points().for_each(|point| {
-                        tell(point.attributes().collect(), point.value().to_string())
-                    })
+                        tell(point.attributes().collect(), point.value().to_string());
+                    });
                 }
                 other => panic!("{name} is {other:?}"),
             }
