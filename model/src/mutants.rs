@@ -122,6 +122,7 @@ fn client(mutant: ClientMutant) -> Seeded {
         M::JoinUntold => (bounds::one_member(), Verdict::Broken(Rule::SpokeOutside)),
         M::EmptyCommitHolds => (bounds::commits(), Verdict::DoesNotSettle),
         M::NoFullAfterLostAnswer => (one(1), Verdict::Broken(Rule::RetryIncomplete)),
+        M::FencedJoinAtOnce => (one(1), Verdict::Broken(Rule::RetriedAtOnce)),
     };
     Seeded {
         name: format!("{mutant:?}"),

@@ -3,6 +3,7 @@
 
 use super::{Action, Asked, Node, Reply, Shared, State};
 use crate::bounds::Slice;
+use evenkeel_core::group::consumer::State as Membership;
 use evenkeel_spec::rules::{Event, Rule, Said, Violation, World};
 use evenkeel_spec::words::{
     ErrorCode, Heartbeat, HeartbeatAnswer, HeartbeatEpoch, OffsetCommit, OffsetsCommitted,
@@ -120,9 +121,12 @@ impl Slice {
                 let event =
                     if is_leave { Event::LeaveOver(said) } else { Event::HeartbeatOver(said) };
                 state.see(i, &event);
+                let refused = (answer.is_err() && !is_leave).then(|| state.nodes[i].group.state());
+                let earlier = state.nodes[i].requests.len();
                 self.feed(state, i, |group, out| {
                     group.on_heartbeat_answer(incarnation, answer, out);
                 });
+                state.judge_retry(i, refused, earlier);
             }
             Reply::Commit(incarnation, offsets, answer) => {
                 let accepted = match &answer {
@@ -223,6 +227,24 @@ fn may_speak(world: &World, request: &Heartbeat) -> bool {
 }
 
 /// What an onlooker makes of an answer to a heartbeat, by Kafka's documents and not by our machine.
+impl State {
+    /// M12: what was refused is not among the requests that the answer has brought forth.
+    fn judge_retry(&mut self, i: usize, refused: Option<Membership>, earlier: usize) {
+        let Some(refused) = refused else { return };
+        let again = |asked: &Asked| match asked {
+            Asked::Heartbeat(_, _, request) => match request.epoch {
+                HeartbeatEpoch::Join => refused == Membership::Joining,
+                HeartbeatEpoch::Stay(_) => matches!(refused, Membership::Joined(_)),
+                HeartbeatEpoch::Leave => false,
+            },
+            Asked::Commit(..) => false,
+        };
+        if self.nodes[i].requests[earlier..].iter().any(again) {
+            self.violation.get_or_insert(Violation::of(Rule::RetriedAtOnce).by(i));
+        }
+    }
+}
+
 fn said(answer: &Result<HeartbeatAnswer, ErrorCode>) -> Said {
     match answer {
         Ok(_) => Said::Accepted,

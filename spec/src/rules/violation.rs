@@ -72,6 +72,8 @@ rules! {
     AcknowledgedUntrue "M5"
     /// A heartbeat after a failure says everything again.
     RetryIncomplete "M10"
+    /// What was refused is not said again at once.
+    RetriedAtOnce "M12"
     /// A member that says the last epoch that it was told, or joins, is not fenced while the
     /// coordinator's records still have it.
     FencedUnjustly "M11"

@@ -1,5 +1,6 @@
 //! What the group makes of the coordinator's answers, and of answers that never came.
 
+use super::consumer::State;
 use super::{Fault, Group, LostReason, Mutant, Output};
 use crate::Incarnation;
 use crate::disposition::{self, Verdict};
@@ -126,6 +127,13 @@ impl Group {
             Verdict::Surface => {
                 out.push(Output::Fault(Fault::Refused(code)));
                 self.retry_heartbeat(out);
+            }
+            Verdict::Rejoin { new_id }
+                if self.member.state() == State::Joining
+                    && !Mutant::FencedJoinAtOnce.is(self.config.mutant) =>
+            {
+                let step = self.member.on_join_fenced(new_id);
+                out.push(Output::Arm(Timer::Backoff(BackoffKind::Heartbeat), step));
             }
             Verdict::Rejoin { new_id } => {
                 self.lose(LostReason::Fenced(code), out);

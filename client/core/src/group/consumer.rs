@@ -109,7 +109,9 @@ impl Member {
 
     /// Joins: from within a poll, or once a fence has been told (M1, M6, M8).
     pub fn join(&mut self) {
-        let fresh = Self { id: self.id, subscription: self.subscription.take(), ..Self::default() };
+        let subscription = self.subscription.take();
+        let Self { id, backing_off, step, is_known, .. } = *self;
+        let fresh = Self { id, subscription, backing_off, step, is_known, ..Self::default() };
         *self = Self { state: State::Joining, all_fields: true, ..fresh };
     }
 
@@ -207,6 +209,15 @@ impl Member {
     /// The coordinator ended the membership (M6). `new_id`: it does not know the id (M7).
     pub fn on_fenced(&mut self, new_id: bool) {
         self.end(State::Fenced, new_id);
+    }
+
+    /// The coordinator fenced a join: the next goes out after a backoff (M12). Returns its step.
+    pub fn on_join_fenced(&mut self, new_id: bool) -> Step {
+        let step = self.step;
+        let is_known = self.is_known && !new_id;
+        self.end(State::Fenced, new_id);
+        (self.backing_off, self.step, self.is_known) = (true, step.next(), is_known);
+        step
     }
 
     /// The member left. A late commit under the old id must find nobody (M7).

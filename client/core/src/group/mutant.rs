@@ -120,6 +120,9 @@ mutants! {
     // [M10]
     /// KAFKA-16185: the lost answer's changes are not asked for again in full.
     NoFullAfterLostAnswer
+    // [M12]
+    /// A join that is fenced is sent again at once, for as long as the coordinator fences it.
+    FencedJoinAtOnce
 }
 
 impl Mutant {

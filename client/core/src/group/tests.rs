@@ -4,7 +4,8 @@ use super::consumer::State;
 use super::*;
 use crate::commit::Offsets;
 use evenkeel_spec::words::{
-    Committed, ErrorCode, HeartbeatAnswer, HeartbeatEpoch, Offset, TopicIdPartition,
+    BackoffKind, Committed, ErrorCode, HeartbeatAnswer, HeartbeatEpoch, Offset, Step,
+    TopicIdPartition,
 };
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -416,4 +417,30 @@ fn a_late_answer_of_an_earlier_membership_changes_nothing() {
     bench.feed(|group, out| group.on_heartbeat_answer(late, granted(3, &[P0]), out));
     assert_eq!(bench.group, before);
     assert!(bench.out.is_empty(), "{:?}", bench.out);
+}
+
+/// M12: whatever the coordinator answers, a join that it fences costs a longer wait each time.
+#[test]
+fn a_coordinator_that_fences_every_join_is_asked_ever_more_seldom() {
+    let mut bench = Bench::stable(false);
+    bench.feed(|group, out| group.on_timer(Timer::Heartbeat, out));
+    bench.answered(Err(ErrorCode::FencedMemberEpoch));
+    let joins = |bench: &Bench| {
+        let join = |output: &&Output| matches!(output, Output::Heartbeat { request, .. } if request.epoch == HeartbeatEpoch::Join);
+        bench.out.iter().filter(join).count()
+    };
+    assert_eq!(joins(&bench), 1, "a member that is fenced joins at once");
+    let mut step = Step::FIRST;
+    for code in [ErrorCode::FencedMemberEpoch, ErrorCode::UnknownMemberId].repeat(4) {
+        let id = bench.group.member.id();
+        bench.answered(Err(code));
+        let backoff = Output::Arm(Timer::Backoff(BackoffKind::Heartbeat), step);
+        assert!(bench.out.contains(&backoff), "{code:?}: {:?}", bench.out);
+        assert_eq!(joins(&bench), 0, "{code:?}");
+        assert_eq!(bench.group.member.id() == id, code == ErrorCode::FencedMemberEpoch);
+        step = step.next();
+        bench.feed(|group, out| group.on_timer(Timer::Backoff(BackoffKind::Heartbeat), out));
+        assert_eq!(joins(&bench), 1, "after the backoff");
+    }
+    assert_eq!(step, Step::MAX, "up to the longest");
 }
