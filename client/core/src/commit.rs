@@ -266,6 +266,12 @@ impl Commit {
         self.backing_off = false;
     }
 
+    /// Whether the backoff after a request that failed is running.
+    #[must_use]
+    pub fn is_backing_off(&self) -> bool {
+        self.backing_off
+    }
+
     /// Which request is in flight, if any.
     #[must_use]
     pub fn in_flight(&self) -> Option<(Incarnation, Option<Epoch>)> {

@@ -81,6 +81,19 @@ struct Stream<C> {
     end: Option<Offset>,
 }
 
+/// How far the reading of a partition is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Standing {
+    /// Records are buffered.
+    Buffered,
+    /// A request to this broker names it.
+    Asked(NodeId),
+    /// Its backoff is running.
+    Pausing,
+    /// It could be asked for.
+    Wanted,
+}
+
 #[derive(Clone, Debug)]
 struct Flight {
     partitions: Vec<(TopicIdPartition, Incarnation)>,
@@ -323,6 +336,21 @@ impl<C: Chunk> Fetcher<C> {
     pub(crate) fn lag(&self, id: TopicIdPartition) -> Option<u64> {
         let stream = self.streams.get(&id)?;
         stream.end.map(|end| end.0.saturating_sub(stream.returned.offset.0))
+    }
+
+    /// How far the reading of a partition is that has a position.
+    pub(crate) fn standing(&self, id: TopicIdPartition) -> Standing {
+        match self.streams.get(&id) {
+            Some(stream) if !stream.chunks.is_empty() => Standing::Buffered,
+            Some(Stream { asked_at: Some(node), .. }) => Standing::Asked(*node),
+            Some(stream) if stream.pausing => Standing::Pausing,
+            Some(_) | None => Standing::Wanted,
+        }
+    }
+
+    /// Whether there is room for the answer to another request.
+    pub(crate) fn has_room(&self) -> bool {
+        self.room(1, 1).is_some()
     }
 
     /// Bytes that were fetched and not returned.

@@ -10,6 +10,7 @@ mod command;
 pub mod commit;
 mod config;
 pub mod connection;
+pub mod diagnosis;
 pub mod disposition;
 mod fetch;
 pub mod group;

@@ -48,6 +48,12 @@ impl Lookup {
         matches!(self.state, State::Asking(_) | State::BackingOff)
     }
 
+    /// Whether the backoff before the next request is running.
+    #[must_use]
+    pub fn is_backing_off(&self) -> bool {
+        self.state == State::BackingOff
+    }
+
     /// Whether this is the question that is outstanding.
     #[must_use]
     pub fn is_asking(&self, incarnation: Incarnation) -> bool {

@@ -6,6 +6,7 @@
 //! the subscription again.
 
 use crate::Address;
+use crate::diagnosis::TopicTrouble;
 use crate::disposition::data_path::{Action, data_path};
 use crate::request;
 use evenkeel_spec::words::{
@@ -245,6 +246,38 @@ impl Metadata {
     /// Why a topic may not be read or has no legal name, if the newest answer says so.
     pub(crate) fn refusal(&self, name: &TopicName) -> Option<ErrorCode> {
         self.problems.get(name).copied().filter(|code| data_path(*code).metadata != Action::Absent)
+    }
+
+    /// Why a topic cannot be read as it is.
+    pub(crate) fn trouble(&self, name: &TopicName) -> Option<TopicTrouble> {
+        match self.problems.get(name) {
+            Some(code) if data_path(*code).metadata == Action::Absent => {
+                Some(TopicTrouble::Missing)
+            }
+            Some(code) => Some(TopicTrouble::Refused(*code)),
+            None if self.topics.contains_key(name) => None,
+            None => Some(TopicTrouble::Unknown),
+        }
+    }
+
+    /// The topics to be read of which there is trouble.
+    pub(crate) fn troubles(&self) -> BTreeMap<TopicName, TopicTrouble> {
+        let with_trouble = |name: &TopicName| Some((name.clone(), self.trouble(name)?));
+        self.subscribed.iter().filter_map(with_trouble).collect()
+    }
+
+    /// Every known partition of a topic that is subscribed to.
+    pub(crate) fn partitions_read(&self) -> impl Iterator<Item = TopicIdPartition> {
+        let topics = self.subscribed.iter().filter_map(|name| self.topics.get(name));
+        topics.flat_map(|topic| {
+            topic.partitions.keys().map(|index| TopicIdPartition::new(topic.id, *index))
+        })
+    }
+
+    /// The ids that the group waits for and nobody has named yet.
+    pub(crate) fn unresolved(&self) -> BTreeSet<TopicId> {
+        let unnamed = |id: &&TopicId| !self.names.contains_key(*id);
+        self.unresolved.iter().filter(unnamed).copied().collect()
     }
 
     /// Whether the application subscribes to this partition's topic.

@@ -88,6 +88,27 @@ enum Phase {
     Stuck(Tell),
 }
 
+/// What keeps a partition from being read, as far as its position knows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Standing {
+    /// The group is about to revoke it.
+    Withheld,
+    /// The group does not allow fetching yet.
+    Unopened,
+    /// The application paused it.
+    Paused,
+    /// Only a seek helps.
+    Stuck,
+    /// The backoff before the next lookup is running.
+    Pausing,
+    /// The committed offset is to be looked up; `asked`: it is being.
+    Committed { asked: bool },
+    /// The offset to start from is to be listed; `asked`: it is being.
+    Listed { asked: bool },
+    /// Nothing: it has a position.
+    Open,
+}
+
 /// Where a reset or a seek starts.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum Start {
@@ -345,6 +366,11 @@ impl Positions {
         })
     }
 
+    /// What keeps each owned partition from being read.
+    pub(crate) fn standings(&self) -> impl Iterator<Item = (TopicIdPartition, Standing)> {
+        self.partitions.iter().map(|(id, partition)| (*id, partition.standing()))
+    }
+
     fn get(&mut self, id: TopicIdPartition) -> &mut Partition {
         self.partitions.get_mut(&id).expect("only owned partitions are spoken of")
     }
@@ -368,6 +394,19 @@ impl Positions {
 }
 
 impl Partition {
+    fn standing(&self) -> Standing {
+        match self.phase {
+            _ if self.withheld => Standing::Withheld,
+            _ if !self.fetching => Standing::Unopened,
+            _ if self.paused => Standing::Paused,
+            Phase::Stuck(_) => Standing::Stuck,
+            Phase::Committed { .. } | Phase::Listed { .. } if self.pausing => Standing::Pausing,
+            Phase::Committed { asked } => Standing::Committed { asked },
+            Phase::Listed { asked, .. } => Standing::Listed { asked },
+            Phase::At(_) => Standing::Open,
+        }
+    }
+
     fn start(&mut self, id: TopicIdPartition, position: Position, out: &mut Vec<Order>) {
         self.phase = Phase::At(position);
         self.step = Step::FIRST;

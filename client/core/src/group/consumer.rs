@@ -94,6 +94,12 @@ impl Member {
         matches!(self.state, State::Joining | State::Joined(_)) && self.is_known
     }
 
+    /// Whether the backoff after a heartbeat that failed is running.
+    #[must_use]
+    pub fn is_backing_off(&self) -> bool {
+        self.backing_off
+    }
+
     /// The application subscribes, or changes what it subscribes to. `told`: it knows the end of the
     /// membership that was refused for good; else it must be told first, as after a fence (M6).
     pub fn on_subscribe(&mut self, subscription: Subscription, told: bool) {

@@ -15,6 +15,7 @@ mod output;
 pub mod reconcile;
 #[cfg(test)]
 mod tests;
+pub(crate) mod view;
 
 pub use mutant::Mutant;
 pub use output::{Callback, CommitError, CommitId, Fault, LostReason, Output};

@@ -34,6 +34,16 @@ impl Manual {
         self.wishes.contains_key(partition)
     }
 
+    /// How many partitions are assigned.
+    pub(super) fn len(&self) -> usize {
+        self.wishes.len()
+    }
+
+    /// Each of them.
+    pub(super) fn names(&self) -> impl Iterator<Item = &TopicPartition> {
+        self.wishes.keys()
+    }
+
     /// Which partitions are assigned.
     pub(super) fn partitions(&self) -> BTreeSet<TopicPartition> {
         self.wishes.keys().cloned().collect()

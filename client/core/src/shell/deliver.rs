@@ -8,20 +8,23 @@ use evenkeel_spec::words::{Committed, TopicIdPartition};
 use std::collections::BTreeMap;
 
 impl<C: Chunk> Shell<C> {
-    /// Ends the poll with what there is, if it is open and everything before it was taken.
-    pub(super) fn deliver(&mut self) {
+    /// Ends the poll with what there is, if it is open and everything before it was taken. Says
+    /// whether there was nothing in what is buffered but what is skipped, so that more may be fetched.
+    pub(super) fn deliver(&mut self) -> bool {
         let is_taken = self.application.taken == self.application.delivered;
         // What the group ordered last may withhold or release: carried out before anything is
         // returned.
         if !is_taken || !self.group_orders.is_empty() || !self.group.may_return() {
-            return;
+            return false;
         }
         let fault_first = self.application.fault_first;
+        let buffered_before = self.fetcher.buffered_bytes();
         let delivered =
             (fault_first && self.deliver_fault()) || self.deliver_records() || self.deliver_fault();
         if !delivered {
             self.tell_stuck();
         }
+        !delivered && self.fetcher.buffered_bytes() < buffered_before
     }
 
     fn deliver_records(&mut self) -> bool {

@@ -14,11 +14,13 @@ mod ask;
 mod assign;
 mod command;
 mod deliver;
+mod diagnose;
 mod inquire;
 mod peers;
 mod route;
 mod send;
 mod timers;
+mod waits;
 
 use crate::call::{ById, Calls};
 use crate::connection::{ConnectionTimer, Hold};
@@ -36,6 +38,7 @@ use crate::{
 };
 use accounts::{Accounts, Place};
 use assign::Manual;
+use diagnose::Began;
 use evenkeel_spec::words::{
     Committed, NodeId, Owner, Partitions, TopicId, TopicIdPartition, TopicName,
 };
@@ -63,6 +66,8 @@ pub struct Shell<C: Chunk> {
     /// What the application assigned itself, instead of a subscription.
     manual: Option<Manual>,
     accounts: Accounts,
+    /// Since when what is told by a diagnosis holds.
+    began: Began,
     /// What the requests that wait on a connection were last known to wait for.
     holds: BTreeMap<Peer, Hold>,
     /// The commit that the group has ordered last.
@@ -231,6 +236,7 @@ impl<C: Chunk> Shell<C> {
             calls: Calls::default(),
             manual: None,
             accounts: Accounts::default(),
+            began: Began::default(),
             holds: BTreeMap::new(),
             commit: None,
             application: Application::default(),
@@ -366,6 +372,7 @@ impl<C: Chunk> Shell<C> {
         handle(self);
         self.settle();
         self.fire();
+        self.note_reasons();
     }
 
     /// Handles every timer that is due, also those that become due by it.
@@ -412,8 +419,8 @@ impl<C: Chunk> Shell<C> {
             self.drain_group();
             self.answer_calls();
             self.ask();
-            self.deliver();
-            if self.group_orders.is_empty() {
+            let is_skipped = self.deliver();
+            if self.group_orders.is_empty() && !is_skipped {
                 break;
             }
         }

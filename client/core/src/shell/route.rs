@@ -133,6 +133,7 @@ impl<C: Chunk> Shell<C> {
             self.application.untaken.remove(id);
             self.application.skipped.remove(id);
         }
+        self.note_released(partitions);
         self.metadata.on_owned(&self.owned);
         self.application.assignment_changed = true;
     }
@@ -172,6 +173,7 @@ impl<C: Chunk> Shell<C> {
                     let resolved = self.metadata.resolved();
                     self.with_group(|group, out| group.on_topics_resolved(&resolved, out));
                     self.fetcher.on_leaders(|id| self.metadata.leader(id));
+                    self.note_known();
                 }
                 metadata::Order::WarnUnknown(topic) => {
                     self.outputs.push_back(Output::Warn(Warning::UnknownTopic(topic)));

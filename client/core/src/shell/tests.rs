@@ -2,6 +2,9 @@
 
 mod calls;
 mod chaos;
+mod diagnose;
+mod truth;
+mod waits;
 mod world;
 
 use super::Shell;

@@ -102,6 +102,11 @@ impl Timers {
         self.running.get(&alarm).map(|running| running.due)
     }
 
+    /// When a timer was armed, if it runs.
+    pub(super) fn armed_at(&self, alarm: Alarm) -> Option<Time> {
+        self.running.get(&alarm).map(|running| running.armed_at)
+    }
+
     /// Gives running timers other names.
     pub(super) fn rekey(&mut self, name: impl Fn(Alarm) -> Option<Alarm>) {
         let renamed = |alarm: &Alarm| name(*alarm).map(|new| (*alarm, new));

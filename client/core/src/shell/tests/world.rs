@@ -1,6 +1,7 @@
 //! A scripted cluster in virtual time: two brokers that answer everything after a millisecond, and
 //! an application that keeps what it was given.
 
+use super::truth::Truth;
 use crate::request::{
     Answered, Coordinator, Ended, Fetched, ListedOffset, Metadata, OffsetAt, PartitionDescription,
     PartitionMetadata, Request, Response, TopicDescription, TopicMetadata, Unsupported,
@@ -25,11 +26,13 @@ pub(crate) struct Records {
     pub(crate) next: u64,
     pub(crate) end: u64,
     pub(crate) damaged_at: Option<u64>,
+    /// Nothing but what is skipped: of aborted transactions, say.
+    pub(crate) is_hollow: bool,
 }
 
 impl Records {
     pub(crate) fn new(next: u64, end: u64) -> Self {
-        Self { next, end, damaged_at: None }
+        Self { next, end, damaged_at: None, is_hollow: false }
     }
 }
 
@@ -54,6 +57,11 @@ impl Chunk for Records {
 
     fn take(&mut self, records_max: usize) -> Result<Taken<(u64, u64)>, &'static str> {
         let from = self.next;
+        if self.is_hollow {
+            self.next = self.end;
+            let (next_offset, leader_epoch) = (Offset(self.end), None);
+            return Ok(Taken { part: (from, from), records: 0, next_offset, leader_epoch });
+        }
         let until = self.damaged_at.unwrap_or(self.end);
         if from == until {
             return Err("damaged");
@@ -97,6 +105,13 @@ pub(crate) struct World {
     pub(crate) down: BTreeSet<NodeId>,
     /// Brokers that accept and never answer.
     pub(crate) mute: BTreeSet<NodeId>,
+    /// Brokers that accept no connection, and are alive.
+    pub(crate) refusing: BTreeSet<NodeId>,
+    /// What other members own.
+    pub(crate) others: Partitions,
+    /// Every record before this offset is skipped.
+    pub(crate) hollow_before: u64,
+    truth: Truth,
     /// Lack an API that is needed.
     pub(crate) old: BTreeSet<NodeId>,
     pub(crate) coordinator: NodeId,
@@ -165,6 +180,10 @@ impl World {
             topics: BTreeMap::new(),
             down: BTreeSet::new(),
             mute: BTreeSet::new(),
+            refusing: BTreeSet::new(),
+            others: Partitions::new(),
+            hollow_before: 0,
+            truth: Truth::default(),
             old: BTreeSet::new(),
             coordinator: NODES[0],
             committed: BTreeMap::new(),
@@ -316,6 +335,7 @@ impl World {
                 };
                 self.answers.push((self.now, name(&request)));
                 self.last_answer.insert(id, self.now);
+                self.truth.on_answered((id, request_id));
                 let response = self.respond(node, request);
                 let throttle_ms = self.throttle_ms;
                 let answered = Ok(Answered { response, throttle_ms });
@@ -336,6 +356,7 @@ impl World {
         let cut = self.connections.iter().filter(|(_, to)| **to == node);
         for id in cut.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.connections.remove(&id);
+            self.truth.on_gone(id);
             self.shell.handle_disconnected(Time(self.now), id, Cause::Closed);
             self.drain();
         }
@@ -345,10 +366,11 @@ impl World {
         for count in 0.. {
             assert!(count < 10_000, "the shell spins");
             match self.shell.poll_output() {
-                Output::Wait(_) => return,
+                Output::Wait(_) => break,
                 other => self.carry_out(other),
             }
         }
+        self.truth.check(&self.shell, self.now, &self.assignment);
     }
 
     fn carry_out(&mut self, output: Output<Records>) {
@@ -356,9 +378,12 @@ impl World {
             Output::Connect { connection, address } => self.connect(connection, address),
             Output::Disconnect { connection, reason } => {
                 self.connections.remove(&connection);
+                self.truth.on_gone(connection);
                 self.closed_connections.push((self.now, reason));
             }
             Output::Send { connection, request_id, request, .. } => {
+                let node = self.connections.get(&connection).copied();
+                self.truth.on_sent(node, (connection, request_id), &request);
                 self.send(connection, request_id, request);
             }
             Output::Deliver(delivery) => self.waiting.push_back(delivery),
@@ -393,7 +418,7 @@ impl World {
     fn connect(&mut self, id: ConnectionId, to: Address) {
         let node = NODES.into_iter().find(|node| address(*node) == to).expect("a known broker");
         self.connects.push((self.now, to));
-        if self.down.contains(&node) {
+        if self.down.contains(&node) || self.refusing.contains(&node) {
             let cause = Cause::Connect("refused".into());
             self.later(self.now + 1, Event::Disconnected(id, cause));
         } else {
@@ -570,7 +595,7 @@ impl World {
             let count = u32::try_from(log.ends.len()).expect("few");
             (0..count).map(|index| TopicIdPartition::new(log.id, index))
         });
-        all.collect()
+        all.filter(|id| !self.others.contains(id)).collect()
     }
 
     fn fetch(
@@ -599,7 +624,8 @@ impl World {
                 let count = (u64::from(asked.bytes_max) / RECORD_BYTES).min(left).min(end - at);
                 left -= count;
                 let damaged_at = self.damaged_at.filter(|bad| (at..at + count).contains(bad));
-                let chunk = Records { damaged_at, ..Records::new(at, at + count) };
+                let is_hollow = at < self.hollow_before;
+                let chunk = Records { damaged_at, is_hollow, ..Records::new(at, at + count) };
                 Ok(Fetched {
                     high_watermark: Some(Offset(end)),
                     last_stable: Some(Offset(end)),
