@@ -251,6 +251,22 @@ pub enum LookupError {
     Background(#[from] BackgroundDied),
 }
 
+/// Why a consumer did not say what it is doing. Nothing was changed.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DiagnoseError {
+    /// The background had no turn within `default.api.timeout.ms`: whatever it runs on is not
+    /// running, or starved of processor time.
+    #[error("the background had no turn in time")]
+    TimedOut,
+    /// The consumer was closed.
+    #[error("the consumer is closed")]
+    Closed,
+    /// The background has ended by itself.
+    #[error(transparent)]
+    Background(#[from] BackgroundDied),
+}
+
 /// Why no rebalance was enforced.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]

@@ -61,12 +61,15 @@ mod wire;
 pub use builder::ConsumerBuilder;
 pub use config::ConfigError;
 pub use consumer::lookup::{OffsetAndTimestamp, PartitionInfo, TopicInfo};
+pub use consumer::observe::Observer;
 pub use consumer::{CloseReport, Consumer, GroupMetadata};
 pub use context::{Committer, RebalanceContext, Seek};
 pub use error::{
-    BackgroundDied, CommitError, EnforceRebalanceError, ErrorRow, LookupError, PollError,
-    PositionError, SubscribeError, error_rows,
+    BackgroundDied, CommitError, DiagnoseError, EnforceRebalanceError, ErrorRow, LookupError,
+    PollError, PositionError, SubscribeError, error_rows,
 };
+pub use evenkeel_core::diagnosis;
+pub use evenkeel_core::diagnosis::Diagnosis;
 pub use evenkeel_core::request::queue::Lane;
 pub use evenkeel_core::request::{Counts, Kind};
 pub use evenkeel_core::{Address, CoordinatorConnection, Lifecycle, OffsetReset};

@@ -3,7 +3,8 @@
 //! Shared by the consumer, its committers and the contexts of callbacks. Decides how many calls may
 //! wait at once, and that a call whose caller is gone is abandoned.
 
-use crate::error::{BackgroundDied, CommitError, LookupError, PositionError};
+use crate::error::{BackgroundDied, CommitError, DiagnoseError, LookupError, PositionError};
+use evenkeel_core::diagnosis::Diagnosis;
 use evenkeel_core::group;
 use evenkeel_core::{Answer, CallFault, CallId, CloseReport, Command, Lifecycle};
 use evenkeel_spec::words::{Committed, TopicPartition};
@@ -16,6 +17,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
 
 /// What the background receives.
 #[derive(Debug)]
@@ -30,6 +32,12 @@ pub(crate) enum Message {
         /// Its place among the calls that wait, held until it is answered or given up.
         permit: OwnedSemaphorePermit,
     },
+    /// What the core says of itself.
+    Diagnose {
+        answer: oneshot::Sender<Diagnosis>,
+        /// Its place among those that wait.
+        _place: OwnedSemaphorePermit,
+    },
     /// The end.
     Close { command: Command, answer: oneshot::Sender<CloseReport> },
 }
@@ -41,6 +49,8 @@ pub(crate) struct Link {
     permits: Arc<Semaphore>,
     /// Those of `subscribe` and `unsubscribe`, which other tasks' calls must not keep out.
     own_permits: Arc<Semaphore>,
+    /// Those of diagnoses, which wait for one instead of being refused.
+    diagnose_permits: Arc<Semaphore>,
     next_call: Arc<AtomicU64>,
     /// Why the background ended, if it did so by itself.
     pub(crate) death: Arc<OnceLock<Arc<str>>>,
@@ -88,6 +98,7 @@ impl Link {
             messages,
             permits: Arc::new(Semaphore::new(config.request_queue_max)),
             own_permits: Arc::new(Semaphore::new(OWN_CALLS_QUEUED_MAX)),
+            diagnose_permits: Arc::new(Semaphore::new(DIAGNOSES_QUEUED_MAX)),
             next_call: Arc::default(),
             death: Arc::default(),
             turns: Arc::default(),
@@ -108,6 +119,7 @@ impl Link {
             messages: self.messages.clone(),
             permits: Arc::new(Semaphore::new(LISTENER_CALLS_MAX)),
             own_permits: Arc::clone(&self.own_permits),
+            diagnose_permits: Arc::clone(&self.diagnose_permits),
             next_call: Arc::clone(&self.next_call),
             death: Arc::clone(&self.death),
             turns: Arc::clone(&self.turns),
@@ -167,6 +179,24 @@ impl Link {
         // Callers that are refused at once do not come back at once.
         let draw = call.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
         Duration::from_micros(length.saturating_mul(800 + draw % 401))
+    }
+
+    /// Asks the core what it waits for. The background answers in its turn, whatever else waits.
+    pub(crate) async fn diagnose(&self) -> Result<Diagnosis, DiagnoseError> {
+        let asked = async {
+            // Dropped before its answer, the question keeps its place until it was read.
+            let place = Arc::clone(&self.diagnose_permits).acquire_owned().await.ok()?;
+            let (answer, answered) = oneshot::channel();
+            // If nobody listens, the answer's sender is dropped with the message.
+            let _ = self.messages.send(Message::Diagnose { answer, _place: place });
+            answered.await.ok()
+        };
+        match timeout(Duration::from_millis(self.timeout_ms), asked).await {
+            Ok(Some(diagnosis)) => Ok(diagnosis),
+            Ok(None) if self.is_closed() => Err(DiagnoseError::Closed),
+            Ok(None) => Err(DiagnoseError::Background(self.died())),
+            Err(_elapsed) => Err(DiagnoseError::TimedOut),
+        }
     }
 
     /// Asks for the end; the answer's sender is dropped if there is nobody to end.
@@ -443,6 +473,9 @@ const LISTENER_CALLS_MAX: usize = 64;
 
 /// A backoff that is not capped earlier stops growing after so many refusals: 1,024 times its base.
 const DOUBLINGS_MAX: u32 = 10;
+
+/// Diagnoses that wait for the background at once: more tasks than ask one consumer on purpose.
+const DIAGNOSES_QUEUED_MAX: usize = 16;
 
 /// One waits at a time; more are there if they are dropped faster than the background turns.
 const OWN_CALLS_QUEUED_MAX: usize = 16;

@@ -9,6 +9,7 @@ mod text;
 use crate::Lifecycle;
 use evenkeel_spec::words::{Epoch, ErrorCode, NodeId, Offset, TopicId, TopicName, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::{Discriminant, discriminant};
 use std::time::Duration;
 
 /// What a consumer is doing about each partition, and what it waits for. Its `Display` is for humans.
@@ -42,7 +43,8 @@ pub struct PartitionDiagnosis {
     pub belonging: Belonging,
     /// Why no record of it is being returned at this moment.
     pub reason: Reason,
-    /// For how long that has been the reason.
+    /// For how long that has been the reason. Between two fetches that bring nothing, what holds the
+    /// next one back for a moment does not count as another.
     pub lasts: Duration,
     /// The offset of the next record, if the partition has a position.
     pub position: Option<Offset>,
@@ -324,6 +326,18 @@ pub enum TopicTrouble {
     Missing,
     /// It may not be read, or has no legal name.
     Refused(ErrorCode),
+}
+
+impl Reason {
+    /// What stays the same while the reason counts as the same.
+    pub(crate) fn kind(&self) -> Discriminant<Self> {
+        match *self {
+            Self::HeartbeatFirst { broker } | Self::NextFetch { broker } => {
+                discriminant(&Self::Fetching { broker })
+            }
+            ref other => discriminant(other),
+        }
+    }
 }
 
 impl Wait {

@@ -248,6 +248,12 @@ impl Driver {
                 self.asked.insert(call, Waiting { answer, _place: permit });
                 command
             }
+            Message::Diagnose { answer, .. } => {
+                self.feed((), |_, _, ()| {}, |shell, now, ()| shell.handle_timeout(now));
+                // Who asked may be gone.
+                let _ = answer.send(self.shell.diagnose(self.now()));
+                return;
+            }
             Message::Close { command, answer } => {
                 self.closing = Some(answer);
                 command

@@ -6,22 +6,23 @@
 
 mod assign;
 mod attend;
+mod close;
 pub(crate) mod lookup;
+pub(crate) mod observe;
 
 use crate::background::{Assigned, Told};
 use crate::builder::ConsumerBuilder;
 use crate::context::{self, Committer, Seek};
 use crate::error::{CommitError, LookupError, PollError, PositionError, SubscribeError};
 use crate::link::{Commit, Link};
-use crate::listener::{ErasedListener, ListenerMethod, RebalanceListener};
+use crate::listener::{ErasedListener, RebalanceListener};
 use crate::records::Records;
 use crate::stream::RecordStream;
 use crate::telemetry::Links;
 use assign::topic_names;
 use attend::Attendance;
 pub(crate) use attend::News;
-use evenkeel_core::request::queue::Lane;
-use evenkeel_core::request::{Counts, Kind};
+pub use close::CloseReport;
 use evenkeel_core::{Answer, Command, Lifecycle};
 use evenkeel_spec::words::{Committed, Epoch, GroupId, Offset, TopicName, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,26 +56,6 @@ pub struct GroupMetadata {
     pub group: Option<GroupId>,
     /// The member's id and epoch; `None`: not a member as of the last poll.
     pub member: Option<(Arc<str>, Epoch)>,
-}
-
-/// How a consumer's end went.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct CloseReport {
-    /// Whether the coordinator confirmed that the member left, or there was nothing to leave. If
-    /// not, the group notices by the session timeout.
-    pub left: bool,
-    /// A callback that had not returned in time and was dropped, or one that failed.
-    pub callbacks_failed: Vec<(ListenerMethod, Arc<str>)>,
-    /// Calls of other tasks that were answered with an error because of the end.
-    pub calls_failed: usize,
-    /// Bytes that were fetched and never returned: their records come again.
-    pub bytes_discarded: usize,
-    /// What became of every request since the start, by lane and kind: of each as many were asked
-    /// for as completed, failed, expired and were discarded.
-    pub requests: BTreeMap<(Lane, Kind), Counts>,
-    /// Why nothing could be done in an orderly way, if so: the background had ended before.
-    pub died: Option<Arc<str>>,
 }
 
 impl Consumer {
@@ -381,69 +362,6 @@ impl Consumer {
         self.link.commit_within(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX))
     }
 
-    /// Commits what was returned (with auto-commit), runs the callbacks, leaves the group and ends
-    /// the background, all within `timeout`. What could not be done is in the report, and logged.
-    pub async fn close(mut self, timeout: Duration) -> CloseReport {
-        self.commit_partial();
-        self.attendance().enter();
-        let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-        let mut closing = self.link.close(timeout_ms);
-        let mut report = CloseReport::default();
-        let ended = poll_fn(|context| {
-            loop {
-                if let Poll::Ready(ended) = pin!(&mut closing).poll(context) {
-                    return Poll::Ready(ended);
-                }
-                match self.poll_attend(context) {
-                    Poll::Pending | Poll::Ready(None) => return Poll::Pending,
-                    Poll::Ready(Some(News::Failed(PollError::Listener {
-                        method, reason, ..
-                    }))) => {
-                        report.callbacks_failed.push((method, reason));
-                    }
-                    Poll::Ready(Some(News::Failed(error))) => {
-                        tracing::debug!("while closing: {error}");
-                    }
-                    Poll::Ready(Some(News::Delivered)) => self.attendance().discard(),
-                    Poll::Ready(Some(News::Assigned)) => {}
-                }
-            }
-        })
-        .await;
-        self.closed = true;
-        if let Some(method) = self.attendance().drop_running() {
-            report.callbacks_failed.push((method, "did not return in time and was dropped".into()));
-        }
-        match ended {
-            Ok(core) => {
-                report.left = core.left;
-                report.calls_failed = core.calls_failed;
-                report.requests = core.requests;
-                report.bytes_discarded = core.bytes_discarded;
-            }
-            Err(_) => report.died = Some(self.link.died().reason),
-        }
-        let lost = report.requests.iter().filter(|(_, counts)| counts.completed < counts.asked);
-        for ((lane, kind), counts) in lost {
-            tracing::debug!(
-                target: "evenkeel::request",
-                group = self.group_name(),
-                lane = lane.name(),
-                kind = kind.name(),
-                asked = counts.asked,
-                failed = counts.failed,
-                expired_unsent = counts.expired_unsent,
-                expired_in_flight = counts.expired_in_flight,
-                discarded = counts.discarded,
-                "not completed"
-            );
-        }
-        if !report.left || !report.callbacks_failed.is_empty() || report.died.is_some() {
-            tracing::warn!(group = self.group_name(), ?report, "closed with losses");
-        }
-        report
-    }
-
     /// Why nothing comes from the background any more.
     pub(crate) fn ended(&self) -> PollError {
         if self.link.is_closed() {
@@ -475,25 +393,6 @@ impl Consumer {
 
     fn group_name(&self) -> &str {
         self.group.as_ref().map_or("", |group| group.as_str())
-    }
-
-    /// The core counts whole deliveries: what a stream returned of one is committed by its offsets.
-    fn commit_partial(&self) {
-        if self.auto_commit && self.link.has_partial() {
-            self.link.commit().detach();
-        }
-    }
-}
-
-impl Drop for Consumer {
-    fn drop(&mut self) {
-        if !self.closed {
-            tracing::warn!(
-                group = self.group_name(),
-                "a consumer was dropped without close: leaving the group in the background"
-            );
-            self.link.tell(Command::Dropped);
-        }
     }
 }
 

@@ -5,7 +5,8 @@
 //! Java's exceptions are those of `AsyncKafkaConsumer` of Apache Kafka 4.3.1.
 
 use super::{
-    CommitError, EnforceRebalanceError, LookupError, PollError, PositionError, SubscribeError,
+    CommitError, DiagnoseError, EnforceRebalanceError, LookupError, PollError, PositionError,
+    SubscribeError,
 };
 use crate::config::ConfigError;
 
@@ -47,7 +48,7 @@ const fn unprovoked(row: ErrorRow, reason: &'static str) -> ErrorRow {
 /// Every row.
 #[must_use]
 pub fn error_rows() -> Vec<ErrorRow> {
-    [CONFIG, SUBSCRIBE, POLL, COMMIT, POSITION, LOOKUP, ENFORCE].concat()
+    [CONFIG, SUBSCRIBE, POLL, COMMIT, POSITION, LOOKUP, DIAGNOSE, ENFORCE].concat()
 }
 
 /// Gives each error its row and what callers ask of it. The match has no `_` arm: a variant without
@@ -86,6 +87,7 @@ rows!(CommitError, COMMIT: NotAMember NotAssigned OwnershipEnded Expired Refused
     QueueFull Closed Background);
 rows!(PositionError, POSITION: NotAssigned NoOffset TimedOut QueueFull Closed Background);
 rows!(LookupError, LOOKUP: Refused TimedOut NoGroupId QueueFull Closed Background);
+rows!(DiagnoseError, DIAGNOSE: TimedOut Closed Background);
 rows!(EnforceRebalanceError, ENFORCE: Unsupported);
 
 const BUILD: &str = "build";
@@ -96,6 +98,7 @@ const POSITIONS: &str =
     "position, seek, seek_to_beginning, seek_to_end, pause, resume, current_lag";
 const LOOKUPS: &str = "committed, beginning_offsets, end_offsets, offsets_for_times, \
                        partitions_for, list_topics";
+const DIAGNOSES: &str = "diagnose, that of Observer";
 const OVERLOADED: (&str, &str) =
     ("none", "Kafka's queue has no bound; a call waits there until it times out");
 const CLOSED: (&str, &str) = ("IllegalStateException", "");
@@ -425,6 +428,18 @@ const LOOKUP: &[ErrorRow] = &[
         NO_CALL_AFTER_CLOSE,
     ),
     row(("LookupError", "Background"), LOOKUPS, false, NEW_CONSUMER, DIED),
+];
+
+const DIAGNOSE: &[ErrorRow] = &[
+    row(
+        ("DiagnoseError", "TimedOut"),
+        DIAGNOSES,
+        true,
+        "give the background's runtime a thread",
+        ("none", "Kafka's consumer has no such call"),
+    ),
+    row(("DiagnoseError", "Closed"), "those of Observer", false, "build a new consumer", CLOSED),
+    row(("DiagnoseError", "Background"), DIAGNOSES, false, NEW_CONSUMER, DIED),
 ];
 
 const ENFORCE: &[ErrorRow] = &[row(

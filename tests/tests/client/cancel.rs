@@ -185,6 +185,8 @@ async fn live(caller: &mut Caller) -> Outcome {
     done!(caller, "resume", consumer.resume(at.clone()));
     done!(caller, "seek", consumer.seek(&at[0], 5));
     assert_eq!(done!(caller, "position", consumer.position(&at[0])), Offset(5));
+    let diagnosis = done!(caller, "diagnose", consumer.diagnose());
+    assert_eq!(diagnosis.partitions[&at[0]].position, Some(Offset(5)));
     done!(caller, "commit", consumer.commit());
     let found = done!(caller, "committed", consumer.committed(at.clone()));
     assert!(at.iter().all(|at| found[at].as_ref().is_some_and(|at| at.offset == Offset(5))));

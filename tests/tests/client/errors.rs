@@ -4,8 +4,9 @@ use crate::faults::{Counting, Peer};
 use crate::support::{InMemory, Read, SECOND, append_numbered, read};
 use evenkeel::{
     Address, Commit, CommitError, Committed, ConfigError, Connecting, Connector, Consumer,
-    ConsumerBuilder, ErrorCode, ErrorRow, ListenerError, LookupError, PollError, PositionError,
-    RebalanceContext, RebalanceListener, Stream, SubscribeError, TopicPartition, error_rows,
+    ConsumerBuilder, DiagnoseError, ErrorCode, ErrorRow, ListenerError, LookupError, PollError,
+    PositionError, RebalanceContext, RebalanceListener, Stream, SubscribeError, TopicPartition,
+    error_rows,
 };
 use evenkeel_broker::{Before, Cluster, Request};
 use evenkeel_spec::words::NodeId;
@@ -16,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 const FETCH: i16 = 1;
 const LIST_OFFSETS: i16 = 2;
@@ -359,6 +361,27 @@ async fn lookups(provoked: &mut Provoked) {
     provoked.add(consumer.enforce_rebalance().expect_err("never").row());
 }
 
+async fn diagnoses(provoked: &mut Provoked) {
+    let mut add = |error: DiagnoseError, variant| {
+        assert_eq!(error.row().variant, variant, "{error}");
+        provoked.add(error.row());
+    };
+    let cluster = cluster();
+    let idle = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("one");
+    let stuck = plain(&cluster).spawn_on(idle.handle().clone()).build().expect("valid");
+    let begin = Instant::now();
+    add(stuck.diagnose().await.expect_err("nobody runs it"), "TimedOut");
+    assert_eq!(begin.elapsed().as_secs(), 5);
+    drop(stuck);
+    idle.shutdown_background();
+    let consumer = plain(&cluster).build().expect("valid");
+    let observer = consumer.observer();
+    consumer.close(SECOND).await;
+    add(observer.diagnose().await.expect_err("closed"), "Closed");
+    let dead = consumer_of_a_dead_background(&cluster);
+    add(dead.diagnose().await.expect_err("dead"), "Background");
+}
+
 fn consumer_of_a_dead_background(cluster: &Cluster) -> Consumer {
     let consumer = plain(cluster).build().expect("valid");
     consumer.abort_background();
@@ -374,6 +397,7 @@ async fn each_error_of_each_call_can_be_provoked() {
     commits(&mut provoked).await;
     positions(&mut provoked).await;
     lookups(&mut provoked).await;
+    diagnoses(&mut provoked).await;
     let rows = error_rows();
     let expected: BTreeSet<_> = rows
         .iter()

@@ -5,6 +5,7 @@ mod assign;
 mod callbacks;
 mod cancel;
 mod death;
+mod diagnose;
 mod errors;
 mod faults;
 mod group;

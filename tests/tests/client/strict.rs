@@ -188,7 +188,7 @@ async fn world(situation: Situation) -> World {
     World { consumer, _cluster: cluster, _other: other, _commits: commits }
 }
 
-const CALLS: [&str; 21] = [
+const CALLS: [&str; 22] = [
     "poll",
     "subscribe",
     "subscribe_with",
@@ -210,6 +210,7 @@ const CALLS: [&str; 21] = [
     "partitions_for",
     "list_topics",
     "seek_to_end",
+    "diagnose",
 ];
 
 /// How a call ended, in few words.
@@ -243,6 +244,7 @@ async fn call(name: &str, mut consumer: Consumer) -> (String, Option<Consumer>) 
         "partitions_for" => told(consumer.partitions_for("v").await),
         "list_topics" => told(consumer.list_topics().await),
         "seek_to_end" => told(consumer.seek_to_end([at]).await),
+        "diagnose" => told(consumer.diagnose().await),
         "seek" => told(consumer.seek(&at, 3).await),
         "pause" => told(consumer.pause([at]).await),
         "resume" => told(consumer.resume([at]).await),
@@ -266,6 +268,9 @@ async fn every_call_in_every_situation_ends_within_its_timeout() {
             let (told, consumer) = ended.unwrap_or_else(|_| panic!("{name} hangs: {situation:?}"));
             let took = begin.elapsed();
             eprintln!("{situation:?} {name}: {told} after {took:?}");
+            if name == "diagnose" {
+                assert_eq!((told.as_str(), took), ("ok", Duration::ZERO), "{situation:?}");
+            }
             let allowed = if matches!(name, "poll" | "close") { OWN } else { API };
             // A timer of the runtime is at most a millisecond late.
             if took > allowed + Duration::from_millis(2) {

@@ -20,7 +20,7 @@ use crate::{Chunk, Incarnation, Time};
 use evenkeel_spec::words::{NodeId, Timer, TopicIdPartition, TopicPartition};
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::mem::{Discriminant, discriminant};
+use std::mem::Discriminant;
 use std::time::Duration;
 
 /// Since when each reason holds, and each wait.
@@ -132,7 +132,7 @@ impl<C: Chunk> Shell<C> {
         ids: impl IntoIterator<Item = &'a TopicIdPartition>,
     ) {
         for id in ids {
-            self.began.partitions.insert(*id, (discriminant(&Reason::NotAssigned), self.now));
+            self.began.partitions.insert(*id, (Reason::NotAssigned.kind(), self.now));
         }
     }
 
@@ -142,7 +142,7 @@ impl<C: Chunk> Shell<C> {
         let owned = &self.owned;
         self.began.partitions.retain(|id, _| known.contains(id) || owned.contains(id));
         for id in known {
-            let since = (discriminant(&Reason::NotAssigned), self.now);
+            let since = (Reason::NotAssigned.kind(), self.now);
             self.began.partitions.entry(id).or_insert(since);
         }
     }
@@ -401,7 +401,7 @@ impl Began {
 }
 
 fn lasts(since: Option<&Since>, reason: &Reason, now: Time) -> Duration {
-    let began = since.filter(|(of, _)| *of == discriminant(reason)).map(|(_, began)| *began);
+    let began = since.filter(|(of, _)| *of == reason.kind()).map(|(_, began)| *began);
     between(began.unwrap_or(now), now)
 }
 
@@ -410,9 +410,9 @@ fn note<K: Ord>(
     reason: &Reason,
     now: Time,
 ) {
-    let since = entry.or_insert((discriminant(reason), now));
-    if since.0 != discriminant(reason) {
-        *since = (discriminant(reason), now);
+    let since = entry.or_insert((reason.kind(), now));
+    if since.0 != reason.kind() {
+        *since = (reason.kind(), now);
     }
 }
 

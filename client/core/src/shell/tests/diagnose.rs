@@ -7,7 +7,7 @@ use crate::diagnosis::{
     TopicTrouble, Wait,
 };
 use crate::{Command, Config, OffsetReset, Time};
-use evenkeel_spec::words::{ErrorCode, NodeId, TopicIdPartition, TopicName, TopicPartition};
+use evenkeel_spec::words::{ErrorCode, TopicIdPartition, TopicName, TopicPartition};
 use std::collections::BTreeSet;
 use std::time::Duration;
 

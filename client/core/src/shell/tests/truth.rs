@@ -7,7 +7,7 @@ use crate::request::Request;
 use crate::{ConnectionId, RequestId, Shell, Time};
 use evenkeel_spec::words::{NodeId, TopicIdPartition, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
-use std::mem::{Discriminant, discriminant};
+use std::mem::Discriminant;
 
 /// What is on the wire, and what the last diagnosis said.
 #[derive(Debug, Default)]
@@ -59,7 +59,7 @@ impl Truth {
             }
             self.check_reason(shell, partition, &known.reason);
             let lasts = u64::try_from(known.lasts.as_millis()).expect("small");
-            let since = (discriminant(&known.reason), now - lasts);
+            let since = (known.reason.kind(), now - lasts);
             if let Some(before) = self.began.get(partition).filter(|(of, _)| *of == since.0) {
                 assert_eq!(*before, since, "{partition}: {:?} did not begin anew", known.reason);
             } else {

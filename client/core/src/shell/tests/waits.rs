@@ -1,6 +1,6 @@
 //! Each thing that a member waits for, in a situation of its own; and what a human reads.
 
-use super::diagnose::{diagnosis, reason, two_topics, until_in_poll, waits};
+use super::diagnose::{diagnosis, two_topics, until_in_poll, waits};
 use super::joined;
 use super::world::{NODES, World, config, partition};
 use crate::Command;
@@ -124,7 +124,7 @@ fn a_diagnosis_reads_in_one_look() {
     let text = diagnosis(&world).to_string();
     insta::assert_snapshot!(text, @r"
     member of epoch 1; the coordinator is broker 1; the application has not polled for 12.3 s of 300.0 s
-      owned: broker 1 is asked for newer records (2.3 s): orders-0
+      owned: broker 1 is asked for newer records (12.3 s): orders-0
       owned: records are buffered: the application must poll (12.3 s): orders-1
       not mine: another member has it, or none (12.3 s): orders-2
     ");
