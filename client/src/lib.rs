@@ -35,6 +35,26 @@
 //! background task, on a thread of its own unless told otherwise, owns the connections and the
 //! group state, and heartbeats whatever the application does.
 //!
+//! # Time
+//!
+//! `poll` and `close` take their time as an argument; every other call that waits for a broker ends
+//! within `default.api.timeout.ms` (KIP-266), callbacks excepted: only their own return ends them, or
+//! the end of a `close`. A call that finds all of `request.queue.max` places taken fails at once with
+//! `QueueFull`, which says how long to wait before the next attempt. Dropping any future at any await
+//! is safe; each call says what becomes of what it asked for.
+//!
+//! # Memory
+//!
+//! An application that does not poll costs what is buffered, and no more however long it stays away:
+//! * records up to `fetch.max.bytes`, beside which one batch that is larger is let through, since
+//!   nothing else would ever be read (KIP-74); of each partition two answers, so that a full one keeps
+//!   no other from being fetched (KIP-81);
+//! * calls up to `request.queue.max`, each with its answer until somebody looks at it;
+//! * one event for each callback, since the next is called only after the last has returned, at most
+//!   64 different errors, and the newest assignment.
+//!
+//! # Telemetry
+//!
 //! What it does is told to `tracing`, see [`telemetry`]: a span for each rebalance with its callbacks
 //! and its commits inside, one for each poll that returned records, an event for each request.
 

@@ -37,7 +37,12 @@ pub struct CloseReport {
 
 impl Consumer {
     /// Commits what was returned (with auto-commit), runs the callbacks, leaves the group and ends
-    /// the background, all within `timeout`. What could not be done is in the report, and logged.
+    /// the background, in this order and all within `timeout`, of which a callback that does not
+    /// return may take all; then the leave still goes out, and nobody waits for its answer. The
+    /// sockets are closed when it returns. What could not be done is in the report, and logged.
+    ///
+    /// Cancel-safe: dropped before its end it goes on in the background, without callbacks, as when
+    /// the consumer is dropped.
     pub async fn close(mut self, timeout: Duration) -> CloseReport {
         self.commit_partial();
         self.attendance().enter();

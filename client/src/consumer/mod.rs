@@ -80,6 +80,8 @@ impl Consumer {
     /// Subscribes to exactly these topics, which need not exist yet; none unsubscribes. The member
     /// joins in the next poll. Partitions of other topics are given up in the polls to come.
     ///
+    /// Cancel-safe: once polled it takes effect.
+    ///
     /// # Errors
     /// See [`SubscribeError`]; the subscription is unchanged.
     pub async fn subscribe<T: Into<String>>(
@@ -92,6 +94,8 @@ impl Consumer {
 
     /// The same with a listener that is told when partitions come and go. Replaces an earlier one,
     /// except in a callback that is not over: that goes on in the next poll.
+    ///
+    /// Cancel-safe: once polled it takes effect, with the listener.
     ///
     /// # Errors
     /// See [`SubscribeError`]; the subscription is unchanged.
@@ -125,6 +129,9 @@ impl Consumer {
 
     /// Gives everything up and leaves the group, with the listener's callbacks; within
     /// `default.api.timeout.ms`. Releases what was returned. The consumer may subscribe again.
+    ///
+    /// Cancel-safe: once polled it goes on in the background as far as it can without callbacks; one
+    /// that is open goes on in the next call that runs callbacks.
     ///
     /// # Errors
     /// See [`SubscribeError`]: also then the consumer is unsubscribed.
@@ -226,7 +233,7 @@ impl Consumer {
     }
 
     /// Commits these offsets: of each partition the offset of the next record to read. Waits as
-    /// [`Self::commit`] does.
+    /// [`Self::commit`] does, and is cancel-safe as it is.
     ///
     /// # Errors
     /// See [`CommitError`].
@@ -252,7 +259,7 @@ impl Consumer {
     }
 
     /// The offset of the next record that `poll` returns of an assigned partition. Waits until the
-    /// partition has one, at most `default.api.timeout.ms`.
+    /// partition has one, at most `default.api.timeout.ms`. Cancel-safe.
     ///
     /// # Errors
     /// See [`PositionError`].
@@ -261,7 +268,8 @@ impl Consumer {
     }
 
     /// The group's committed offsets of these partitions, whoever owns them; `None` where nothing
-    /// is committed.
+    /// is committed. Waits at most `default.api.timeout.ms`. Cancel-safe: what was not sent is
+    /// withdrawn.
     ///
     /// # Errors
     /// See [`LookupError`].
@@ -274,6 +282,7 @@ impl Consumer {
     }
 
     /// Moves the position of an assigned partition: the next poll returns records from there.
+    /// Cancel-safe: once polled it takes effect.
     ///
     /// # Errors
     /// See [`PositionError`].
@@ -288,6 +297,7 @@ impl Consumer {
 
     /// Fetches and returns no records of these assigned partitions until they are resumed or given
     /// up. Records that a poll dropped before its end had taken may still be returned once.
+    /// Cancel-safe: once polled it takes effect.
     ///
     /// # Errors
     /// See [`PositionError`]; then none of them is paused.
@@ -299,7 +309,7 @@ impl Consumer {
         context::pause(&self.link, partitions).await
     }
 
-    /// Undoes [`Self::pause`].
+    /// Undoes [`Self::pause`]. Cancel-safe: once polled it takes effect.
     ///
     /// # Errors
     /// See [`PositionError`].
