@@ -3,7 +3,9 @@
 //! Shared by the consumer, its committers and the contexts of callbacks. Decides how many calls may
 //! wait at once, and that a call whose caller is gone is abandoned.
 
+use crate::background::refused;
 use crate::error::{BackgroundDied, CommitError, DiagnoseError, LookupError, PositionError};
+use crate::telemetry::Metrics;
 use evenkeel_core::diagnosis::Diagnosis;
 use evenkeel_core::group;
 use evenkeel_core::{Answer, CallFault, CallId, CloseReport, Command, Lifecycle};
@@ -67,6 +69,7 @@ pub(crate) struct Link {
     refused: Arc<AtomicU32>,
     /// `retry.backoff.ms` and `retry.backoff.max.ms`.
     backoff_ms: (u64, u64),
+    pub(crate) metrics: Metrics,
 }
 
 /// How far the application got in what was delivered to the handle.
@@ -92,6 +95,7 @@ impl Link {
     /// The link, and the end that the background reads.
     pub(crate) fn new(
         config: &evenkeel_core::Config,
+        metrics: Metrics,
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<Message>) {
         let (messages, queue) = mpsc::unbounded_channel();
         let link = Self {
@@ -108,6 +112,7 @@ impl Link {
             progress: Arc::default(),
             refused: Arc::default(),
             backoff_ms: (config.retry_backoff_ms, config.retry_backoff_max_ms),
+            metrics,
         };
         (Arc::new(link), queue)
     }
@@ -129,6 +134,7 @@ impl Link {
             progress: Arc::clone(&self.progress),
             refused: Arc::clone(&self.refused),
             backoff_ms: self.backoff_ms,
+            metrics: self.metrics.clone(),
         })
     }
 
@@ -154,17 +160,19 @@ impl Link {
     ) -> Call {
         let (answer, answered) = oneshot::channel();
         let id = CallId(self.next_call.fetch_add(1, Ordering::Relaxed));
+        let command = command(id);
         let permit = Arc::clone(permits).try_acquire_owned();
         // Nobody is told of a call that was refused, nor that it is abandoned.
         let settled = permit.is_err();
         match permit {
             Ok(permit) => {
                 self.refused.store(0, Ordering::Relaxed);
-                let message = Message::Ask { call: id, command: command(id), answer, permit };
+                let message = Message::Ask { call: id, command, answer, permit };
                 // If nobody listens, the answer's sender is dropped with the message.
                 let _ = self.messages.send(message);
             }
             Err(_) => {
+                refused(&command, &self.metrics);
                 let _ = answer.send(Err(CallFault::QueueFull));
             }
         }

@@ -2,9 +2,10 @@
 //!
 //! Decides nothing: whose turn it is says [`Turn`], and everything else is the core's.
 
+use super::flight::{InFlight, Link};
 use super::lease::Leases;
 use super::rebalance::Rebalances;
-use super::trace::{self, Finished, Piece};
+use super::trace;
 use super::{Assigned, Delivery, Event, LeasedPart, Note, Shown, Start};
 use crate::link::Message;
 use crate::net::connection::{Connection, NetEvent, News};
@@ -14,17 +15,17 @@ use crate::record::{Chunk, ChunkOptions, Slice};
 use crate::recorder::Recorder;
 use crate::records::PartitionRecords;
 use crate::telemetry::Metrics;
-use crate::wire::{Codec, Members, Sent, Versions};
+use crate::wire::{Codec, Members};
 use bytes::Bytes;
 use evenkeel_core::group::Fault;
 use evenkeel_core::turn::{Branch, Ready, Shares, Turn};
 use evenkeel_core::{
     Address, Answer, Assignment, CallFault, CallId, Cause, CloseReport, Command, ConnectionId,
-    DisconnectReason, Misbehaved, Output, Part, PollFault, RequestId, Shell, Time, Warning,
+    DisconnectReason, Misbehaved, Output, Part, PollFault, Shell, Time, Warning,
 };
 use evenkeel_spec::words::Epoch;
 use kafka_protocol::protocol::StrBytes;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -59,25 +60,6 @@ pub(super) struct Driver {
     frame_max: u32,
     /// Connections that end with the consumer.
     last: LastWords,
-}
-
-/// A connection with what was sent on it.
-#[derive(Debug)]
-struct Link {
-    connection: Connection,
-    address: Address,
-    versions: Versions,
-    in_flight: VecDeque<InFlight>,
-}
-
-/// A request that waits for its answer.
-#[derive(Debug)]
-struct InFlight {
-    id: RequestId,
-    sent: Sent,
-    at: Instant,
-    queued_ms: u64,
-    piece: Piece,
 }
 
 /// What the core wants next.
@@ -152,6 +134,7 @@ impl Driver {
 
     /// Runs until the core has ended.
     pub(super) async fn run(&mut self) {
+        self.metrics.on_woken();
         if let Some(recorder) = &mut self.recorder {
             recorder.begin();
         }
@@ -174,7 +157,9 @@ impl Driver {
                 }
                 Branch::Command => self.on_next_message(),
                 Branch::Wait => {
+                    self.metrics.on_wait(&self.shell, self.started, self.links.len());
                     self.wait(deadline).await;
+                    self.metrics.on_woken();
                     self.shown.turned();
                     turns_at_once = 0;
                 }
@@ -182,6 +167,9 @@ impl Driver {
             turns_at_once += 1;
             if turns_at_once >= TURNS_AT_ONCE_MAX {
                 turns_at_once = 0;
+                // What gauges show is true also of a loop that never waits.
+                self.metrics.on_wait(&self.shell, self.started, self.links.len());
+                self.metrics.on_woken();
                 tokio::task::yield_now().await;
             }
         }
@@ -276,6 +264,7 @@ impl Driver {
         }
         match event.news {
             News::Connected => {
+                self.metrics.on_connected();
                 self.feed(id, |_, _, _| {}, Shell::handle_connected);
             }
             News::Frame(frame) => self.on_frame(id, frame),
@@ -304,7 +293,7 @@ impl Driver {
             Err(misbehaved) => Err(misbehaved),
         };
         let outcome = if answer.is_ok() { "answered" } else { "malformed" };
-        in_flight.emit(&self.metrics, &link.address, outcome);
+        link.emit(&self.metrics, &in_flight, outcome);
         let (rebalances, metrics) = (&mut self.rebalances, &self.metrics);
         let answer = answer.map(|(answered, versions)| {
             rebalances.on_answer(in_flight.id, &answered.response);
@@ -352,6 +341,7 @@ impl Driver {
                 }
                 Output::Send { connection, request_id, request, queued_ms } => {
                     let Some(link) = self.links.get_mut(&connection) else { continue };
+                    link.node = self.shell.node_at(connection);
                     let piece = self.rebalances.on_sent(request_id, &request);
                     self.metrics.on_sent(&request);
                     let (frame, sent) = self
@@ -387,7 +377,10 @@ impl Driver {
                 Output::Assignment(assignment) => self.assign(&assignment),
                 Output::Done { call, result } => self.answer(call, result),
                 Output::Waiting(..) => {}
-                Output::Ended(ended) => trace::ended(&ended),
+                Output::Ended(ended) => {
+                    self.metrics.on_ended(&ended);
+                    trace::ended(&ended);
+                }
                 Output::Warn(warning) => {
                     if let Warning::PartitionsLost { reason, .. } = &warning {
                         self.rebalances.on_lost(*reason);
@@ -406,8 +399,7 @@ impl Driver {
     fn connect(&mut self, id: ConnectionId, address: Address) {
         let events = self.net_sender.clone();
         let connection = Connection::open(id, &address, &self.connector, self.frame_max, events);
-        let versions = Versions::default();
-        self.links.insert(id, Link { connection, address, versions, in_flight: VecDeque::new() });
+        self.links.insert(id, Link::new(connection, address));
     }
 
     fn deliver(&mut self, delivery: evenkeel_core::Delivery<Slice>) {
@@ -419,8 +411,7 @@ impl Driver {
         };
         let parts: Vec<_> = delivery.parts.into_iter().map(leased).collect();
         for part in &parts {
-            let (partition, count) = (part.records.partition(), part.records.len());
-            self.metrics.on_delivered(partition, count, part.next_offset);
+            self.metrics.on_delivered(part.records.partition(), part.next_offset);
         }
         self.tell(Event::Deliver(Delivery { number: delivery.number, parts }));
     }
@@ -471,23 +462,6 @@ impl Driver {
     fn tell(&mut self, event: Event) {
         self.note = None;
         let _ = self.events.send(event);
-    }
-}
-
-impl Link {
-    fn emit_unanswered(&self, metrics: &Metrics, outcome: &'static str) {
-        for in_flight in &self.in_flight {
-            in_flight.emit(metrics, &self.address, outcome);
-        }
-    }
-}
-
-impl InFlight {
-    fn emit(&self, metrics: &Metrics, address: &Address, outcome: &'static str) {
-        let (api, queued_ms, sent) = (self.sent.api, self.queued_ms, self.at);
-        let queued = Duration::from_millis(queued_ms);
-        metrics.on_request(api.name(), queued, sent.elapsed(), outcome);
-        Finished { api, address, queued_ms, sent, outcome, piece: &self.piece }.emit();
     }
 }
 

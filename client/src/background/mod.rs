@@ -5,12 +5,13 @@
 //! application that blocks its runtime cannot stop heartbeats.
 
 mod driver;
+mod flight;
 mod lease;
 mod rebalance;
 mod trace;
 
 pub(crate) use lease::Lease;
-pub(crate) use trace::{CallbackSpan, Within, micros, said};
+pub(crate) use trace::{CallbackSpan, Within, micros, refused, said};
 
 use crate::config::{Config, ConfigError};
 use crate::link::{CLOSED, Link, Message};
@@ -126,7 +127,7 @@ pub(crate) struct Start {
 impl Start {
     /// Starts it; the ends that the consumer holds.
     pub(crate) fn start(self) -> Result<(Arc<Link>, Told), ConfigError> {
-        let (link, messages) = Link::new(&self.config.core);
+        let (link, messages) = Link::new(&self.config.core, self.metrics.of_handle());
         let (events, queue) = mpsc::unbounded_channel();
         let (alive, end) = oneshot::channel();
         let (death, turns) = (Arc::clone(&link.death), Arc::clone(&link.turns));

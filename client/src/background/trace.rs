@@ -1,11 +1,14 @@
 //! What the client tells whoever watches: one event a finished request, one span a callback, and
 //! the story of rebalances. Free of cost where nobody listens.
 
-use crate::telemetry::unix_us;
+use crate::telemetry::{Metrics, unix_us};
 use crate::wire::Api;
-use evenkeel_core::request::Ended;
 use evenkeel_core::request::ledger::{Outcome, Ticket};
-use evenkeel_core::{Address, Callback, Cause, DisconnectReason, Lifecycle, Misbehaved, Warning};
+use evenkeel_core::request::queue::Lane;
+use evenkeel_core::request::{Ended, Kind};
+use evenkeel_core::{
+    Address, Callback, Cause, Command, DisconnectReason, Lifecycle, Misbehaved, Warning,
+};
 use evenkeel_spec::words::{ErrorCode, TopicPartition};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -65,6 +68,48 @@ pub(super) fn ended(ended: &Ended) {
         outcome,
         reason = ended.outcome.reason(),
         error_code = ended.error.map(ErrorCode::number),
+    );
+}
+
+/// A call found no place, and nobody but its caller was told of it: a span without duration.
+pub(crate) fn refused(command: &Command, metrics: &Metrics) {
+    let kind = match command {
+        Command::Subscribe { .. } => "subscribe",
+        Command::Assign { .. } => "assign",
+        Command::Unsubscribe { .. } => Kind::Unsubscribe.name(),
+        Command::Commit { .. } => Kind::OffsetCommit.name(),
+        Command::Position { .. } => Kind::Position.name(),
+        Command::Committed { .. } => Kind::OffsetFetch.name(),
+        Command::Offsets { .. } => Kind::ListOffsets.name(),
+        Command::Topics { .. } => Kind::Metadata.name(),
+        Command::Lag { .. } => "lag",
+        Command::Seek { .. } => "seek",
+        Command::Pause { .. } => "pause",
+        Command::Resume { .. } => "resume",
+        Command::Poll { .. }
+        | Command::PollEnded
+        | Command::CallbackDone { .. }
+        | Command::Close { .. }
+        | Command::Abandon { .. }
+        | Command::Dropped => unreachable!("what is not answered takes no place"),
+    };
+    metrics.on_refused(kind);
+    if !enabled!(target: "evenkeel::request", Level::DEBUG) {
+        return;
+    }
+    event!(
+        target: "evenkeel::request",
+        Level::DEBUG,
+        otel.name = format!("{kind} call: queue full"),
+        otel.kind = "client",
+        otel.status_code = "ERROR",
+        otel.status_message = "queue full",
+        began_us = unix_us(Instant::now()),
+        lasted_us = 0,
+        kind,
+        lane = Lane::User.name(),
+        attempts = 0,
+        outcome = "queue full",
     );
 }
 

@@ -250,7 +250,7 @@ impl Attendance {
         self.drop_ended();
         let parts = self.delivery.iter().flat_map(|delivery| &delivery.parts);
         let asked = (self.group.as_str(), self.links);
-        self.processing = polled(asked, began, parts.map(|part| &part.records));
+        self.processing = polled(asked, &self.link.metrics, began, parts.map(|part| &part.records));
     }
 
     /// Everything that is left of the delivery, for a poll that began then.

@@ -412,6 +412,7 @@ pub(crate) struct InsidePoll(Arc<Link>);
 
 impl InsidePoll {
     pub(crate) fn enter(link: &Arc<Link>) -> Self {
+        link.metrics.on_inside();
         link.tell(Command::Poll { taken: link.taken() });
         Self(Arc::clone(link))
     }
@@ -420,5 +421,6 @@ impl InsidePoll {
 impl Drop for InsidePoll {
     fn drop(&mut self) {
         self.0.tell(Command::PollEnded);
+        self.0.metrics.on_outside();
     }
 }

@@ -1,18 +1,48 @@
 //! Metrics where the client is built without the feature `otel`: none.
 
-use evenkeel_core::Command;
-use evenkeel_core::request::{Request, Response};
-use evenkeel_spec::words::{Offset, TopicPartition};
+use evenkeel_core::request::{Ended, Request, Response};
+use evenkeel_core::{Chunk, Command, Shell};
+use evenkeel_spec::words::{NodeId, Offset, TopicPartition};
 use std::collections::BTreeSet;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Nothing.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Metrics;
 
+/// A request on the wire that is over.
+#[expect(dead_code, reason = "the other one reads it")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Landed {
+    pub(crate) api: &'static str,
+    pub(crate) node: Option<NodeId>,
+    pub(crate) queued: Duration,
+    pub(crate) in_flight: Duration,
+    pub(crate) outcome: &'static str,
+}
+
 #[expect(clippy::unused_self, reason = "the other one has something to do")]
 impl Metrics {
-    pub(crate) fn on_request(&self, _: &'static str, _: Duration, _: Duration, _: &'static str) {}
+    pub(crate) fn of_handle(&self) -> Self {
+        Self
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn on_wait<C: Chunk>(&self, _: &Shell<C>, _: Instant, _: usize) {}
+
+    pub(crate) fn on_woken(&self) {}
+
+    pub(crate) fn on_connected(&self) {}
+
+    pub(crate) fn on_landed(&self, _: &Landed) {}
+
+    pub(crate) fn on_ended(&self, _: &Ended) {}
+
+    pub(crate) fn on_refused(&self, _: &'static str) {}
 
     pub(crate) fn on_answer<C>(&self, _: &Response<C>, _: Duration) {}
 
@@ -20,11 +50,19 @@ impl Metrics {
 
     pub(crate) fn on_command(&self, _: &Command) {}
 
-    pub(crate) fn on_delivered(&self, _: &TopicPartition, _: usize, _: Offset) {}
+    pub(crate) fn on_delivered(&self, _: &TopicPartition, _: Offset) {}
 
     pub(crate) fn on_assigned(&self, _: &BTreeSet<TopicPartition>) {}
 
     pub(crate) fn on_rebalanced(&self, _: Duration, _: bool) {}
 
     pub(crate) fn on_called(&self, _: &str, _: Duration) {}
+
+    pub(crate) fn on_inside(&self) {}
+
+    pub(crate) fn on_outside(&self) {}
+
+    pub(crate) fn on_polled(&self, _: Duration, _: usize, _: Option<&str>) {}
+
+    pub(crate) fn on_processed(&self, _: Duration, _: Option<&str>) {}
 }

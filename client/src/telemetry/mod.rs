@@ -15,7 +15,37 @@
 //! conventions for messaging 1.44 (Kafka), in development there. No attribute shows a record's key,
 //! value or headers; topics, the group and brokers are named.
 //!
-//! With the cargo feature `otel`, `ConsumerBuilder::meter` makes metrics, under Kafka's names.
+//! With the cargo feature `otel`, `ConsumerBuilder::meter` makes metrics. Those of Kafka's consumer
+//! have Kafka's names by KIP-714's rule, after `org.apache.kafka.consumer.`; an average, a maximum and
+//! a total are one histogram here; times are milliseconds. Those marked with * Kafka does not have.
+//! Every data point says `group_id` and `client_id`.
+//!
+//! | metric | what | attributes |
+//! |---|---|---|
+//! | `unsent.requests.queue.size` | requests that wait to be sent | `lane` |
+//! | `unsent.requests.queue.time` | how long one waited before it was sent | `api`, `node_id`, `outcome` |
+//! | `requests.in.flight` * | requests that wait for an answer | `lane` |
+//! | `requests.oldest.age` * | how long the oldest request has been open | `lane` |
+//! | `requests.ended.total` * | requests that are over; calls count as one | `request`, `lane`, `outcome`, `reason` |
+//! | `requests.wait.time.total` * | what these have waited for | `lane`, `for` |
+//! | `application.event.queue.refused.total` * | calls that failed with `QueueFull` | `request` |
+//! | `network.thread.busy.ratio` * | share of real time in which the background does not wait | |
+//! | `poll.idle.ratio` | share of time that the application spends inside of `poll` | |
+//! | `node.request.latency` | a request on the wire | `api`, `node_id`, `outcome` |
+//! | `connection.count`, `connection.creation.total` | connections to brokers | |
+//! | `fetch.manager.records.lag` | records behind the high watermark | `topic`, `partition` |
+//! | `fetch.manager.records.consumed.total` | records that were returned | |
+//! | `fetch.manager.buffered.bytes` * | fetched and not handed over | |
+//! | `fetch.manager.fetch.latency` | a fetch; brokers park those that find nothing | |
+//! | `coordinator.assigned.partitions` | partitions owned | |
+//! | `coordinator.commit.latency` | a commit on the wire | `error.type` |
+//! | `coordinator.heartbeat.response.time` | a heartbeat on the wire | |
+//! | `coordinator.rebalance.latency` | from the news of a target to the end of its acknowledgement | |
+//! | `coordinator.failed.rebalance.total` | those that ended otherwise than as the coordinator wanted | |
+//! | `coordinator.partition.{assigned,revoked,lost}.latency` | callbacks | |
+//!
+//! And by the conventions for messaging, in seconds: `messaging.client.operation.duration` (polls
+//! that returned records, commits), `messaging.process.duration`, `messaging.client.consumed.messages`.
 //!
 //! Whoever listens to nothing pays a comparison for each.
 
@@ -29,6 +59,6 @@ mod parent;
 mod poll;
 
 pub use clock::unix_us;
-pub(crate) use metrics::Metrics;
+pub(crate) use metrics::{Landed, Metrics};
 pub use parent::{InvalidTraceParent, TraceParent};
 pub(crate) use poll::{Links, Processing, polled};

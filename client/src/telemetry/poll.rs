@@ -5,8 +5,10 @@
 //! conventions for messaging 1.44). A poll that returns nothing is told to nobody.
 
 use super::clock::unix_us;
+use super::metrics::Metrics;
 use super::parent::TraceParent;
 use crate::records::PartitionRecords;
+use evenkeel_spec::words::TopicName;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use tokio::time::Instant;
@@ -26,24 +28,47 @@ pub(crate) enum Links {
 #[derive(Debug)]
 pub(crate) struct Processing {
     span: Span,
+    metrics: Metrics,
+    /// The topic, if all records are of one.
+    topic: Option<TopicName>,
     began: Instant,
 }
 
 /// Records are handed over by a poll that began then. `None`: nobody listens.
 pub(crate) fn polled<'a>(
-    (group, links): (&str, Links),
+    asked: (&str, Links),
+    metrics: &Metrics,
     began: Instant,
     parts: impl Iterator<Item = &'a PartitionRecords> + Clone,
 ) -> Option<Processing> {
-    if !enabled!(target: "evenkeel::poll", Level::DEBUG) {
+    let is_told = enabled!(target: "evenkeel::poll", Level::DEBUG);
+    if !is_told && !metrics.is_on() {
         return None;
     }
     let count: usize = parts.clone().map(PartitionRecords::len).sum();
     if count == 0 {
         return None;
     }
-    let topics: BTreeSet<_> = parts.clone().map(|part| part.partition().topic.as_str()).collect();
-    let topic = if topics.len() == 1 { topics.first().copied() } else { None };
+    let mut topics = parts.clone().map(|part| &part.partition().topic);
+    let first = topics.next();
+    let topic = first.filter(|first| topics.all(|topic| topic == *first)).cloned();
+    let now = Instant::now();
+    metrics.on_polled(now.duration_since(began), count, topic.as_ref().map(TopicName::as_str));
+    let span = if is_told {
+        spans(asked, (began, now), (count, topic.as_ref().map(TopicName::as_str)), parts)
+    } else {
+        Span::none()
+    };
+    Some(Processing { span, metrics: metrics.clone(), topic, began: now })
+}
+
+/// Tells of the poll; the span of what is done with its records.
+fn spans<'a>(
+    (group, links): (&str, Links),
+    (began, now): (Instant, Instant),
+    (count, topic): (usize, Option<&str>),
+    parts: impl Iterator<Item = &'a PartitionRecords> + Clone,
+) -> Span {
     let one = |part: &PartitionRecords| part.partition().partition.to_string();
     let partition = if parts.clone().count() == 1 { parts.clone().next().map(one) } else { None };
     let links = match links {
@@ -51,7 +76,6 @@ pub(crate) fn polled<'a>(
         Links::Producers => Some(producers(parts)),
     };
     let (links, dropped) = links.unzip();
-    let now = Instant::now();
     let poll = debug_span!(
         target: "evenkeel::poll",
         parent: None,
@@ -70,7 +94,7 @@ pub(crate) fn polled<'a>(
         began_us = unix_us(began),
         lasted_us = crate::background::micros(now.duration_since(began)),
     );
-    let span = debug_span!(
+    debug_span!(
         target: "evenkeel::poll",
         parent: &poll,
         "process",
@@ -85,13 +109,14 @@ pub(crate) fn polled<'a>(
         "messaging.batch.message_count" = count,
         began_us = unix_us(now),
         lasted_us = field::Empty,
-    );
-    Some(Processing { span, began: now })
+    )
 }
 
 impl Drop for Processing {
     fn drop(&mut self) {
-        self.span.record("lasted_us", crate::background::micros(self.began.elapsed()));
+        let lasted = self.began.elapsed();
+        self.metrics.on_processed(lasted, self.topic.as_ref().map(TopicName::as_str));
+        self.span.record("lasted_us", crate::background::micros(lasted));
     }
 }
 

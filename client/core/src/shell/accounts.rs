@@ -2,13 +2,14 @@
 //!
 //! Decides nothing: it takes note of where the machines put a request, and when.
 
+use super::send::LaneDepth;
 use crate::request::desk::Peer;
 use crate::request::ledger::{Open, Outcome, Ticket};
 use crate::request::queue::Lane;
 use crate::request::{Counts, Ended, Kind, Waits};
-use crate::{Address, Time};
+use crate::{Address, CallId, Time};
 use evenkeel_spec::words::ErrorCode;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a request is waiting for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -26,10 +27,14 @@ pub(super) enum Place {
 pub(super) struct Accounts {
     open: BTreeMap<Ticket, Account>,
     counts: BTreeMap<(Lane, Kind), Counts>,
+    depths: BTreeMap<Lane, LaneDepth>,
+    /// Every open one, the oldest of each lane first.
+    ages: BTreeSet<(Lane, Time, Ticket)>,
 }
 
 #[derive(Clone, Debug)]
 struct Account {
+    lane: Lane,
     asked_at: Time,
     deadline: Option<Time>,
     place: Place,
@@ -47,7 +52,10 @@ impl Accounts {
     /// It was asked for.
     pub(super) fn open(&mut self, ticket: Ticket, (lane, kind): (Lane, Kind), now: Time) {
         self.counts.entry((lane, kind)).or_default().asked += 1;
+        self.depths.entry(lane).or_default().waiting += 1;
+        self.ages.insert((lane, now, ticket));
         let account = Account {
+            lane,
             asked_at: now,
             deadline: None,
             place: Place::Queue,
@@ -73,7 +81,7 @@ impl Accounts {
     pub(super) fn place(&mut self, ticket: Ticket, place: Place, now: Time) {
         if let Some(account) = self.open.get_mut(&ticket) {
             account.settle(now);
-            account.place = place;
+            account.go_to(place, &mut self.depths);
         }
     }
 
@@ -88,7 +96,7 @@ impl Accounts {
     ) -> u64 {
         let Some(account) = self.open.get_mut(&ticket) else { return 0 };
         account.settle(now);
-        account.place = Place::InFlight;
+        account.go_to(Place::InFlight, &mut self.depths);
         account.attempts += 1;
         account.bulked = others;
         account.asked = Some(to);
@@ -113,6 +121,9 @@ impl Accounts {
     ) -> Ended {
         let mut account = self.open.remove(&ticket).expect("it was asked for");
         account.settle(now);
+        account.go_to(Place::Queue, &mut self.depths);
+        self.depths.entry(account.lane).or_default().waiting -= 1;
+        self.ages.remove(&(account.lane, account.asked_at, ticket));
         self.counts.entry((*lane, *kind)).or_default().on_ended(outcome);
         Ended {
             ticket,
@@ -136,13 +147,36 @@ impl Accounts {
         &self.counts
     }
 
-    /// When this one was asked for, if it is not over.
-    pub(super) fn asked_at(&self, ticket: Ticket) -> Option<Time> {
-        self.open.get(&ticket).map(|account| account.asked_at)
+    /// What is not over, by lane.
+    pub(super) fn lanes(&self) -> BTreeMap<Lane, LaneDepth> {
+        let mut lanes = self.depths.clone();
+        for (lane, depth) in &mut lanes {
+            let first = (*lane, Time(0), Ticket::Call(CallId(0)));
+            let oldest = self.ages.range(first..).next().filter(|(of, ..)| of == lane);
+            depth.oldest = oldest.map(|(_, asked_at, _)| *asked_at);
+        }
+        lanes
     }
 }
 
 impl Account {
+    fn go_to(&mut self, place: Place, depths: &mut BTreeMap<Lane, LaneDepth>) {
+        let before = std::mem::replace(&mut self.place, place);
+        let is_sent = [before, place].map(|place| place == Place::InFlight);
+        let depth = depths.entry(self.lane).or_default();
+        match is_sent {
+            [false, true] => {
+                depth.waiting -= 1;
+                depth.in_flight += 1;
+            }
+            [true, false] => {
+                depth.waiting += 1;
+                depth.in_flight -= 1;
+            }
+            [false, false] | [true, true] => {}
+        }
+    }
+
     fn settle(&mut self, now: Time) {
         let Waits {
             queue_ms,

@@ -3,6 +3,7 @@
 use super::timers::Alarm;
 use super::{End, Following, Shell};
 use crate::call::{Call, Inquiry, Parts, Question};
+use crate::group::CommitError;
 use crate::request::Kind;
 use crate::request::ledger::{End as Over, Ticket};
 use crate::request::queue::Lane;
@@ -357,7 +358,14 @@ impl<C: Chunk> Shell<C> {
 
     /// Answers a call, if anybody still waits.
     pub(super) fn end_call(&mut self, id: CallId, result: Result<Answer, CallFault>) {
-        if self.take_call(id, over(&result)).is_some() {
+        let over = match (&result, self.end) {
+            // What is owned ends with the consumer; nobody has refused anything.
+            (Err(CallFault::Commit(CommitError::OwnershipEnded)), End::Closing { .. }) => {
+                Over::Closing
+            }
+            _ => over(&result),
+        };
+        if self.take_call(id, over).is_some() {
             self.done(id, result);
         }
     }

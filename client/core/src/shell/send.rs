@@ -209,14 +209,7 @@ impl<C: Chunk> Shell<C> {
     /// What is asked for and not over, by lane.
     #[must_use]
     pub fn lanes(&self) -> BTreeMap<Lane, LaneDepth> {
-        let mut lanes = BTreeMap::<Lane, LaneDepth>::new();
-        for (ticket, open) in self.peers.desk.ledger().iter() {
-            let depth = lanes.entry(open.lane).or_default();
-            *(if open.in_flight > 0 { &mut depth.in_flight } else { &mut depth.waiting }) += 1;
-            let asked_at = self.accounts.asked_at(ticket);
-            depth.oldest = depth.oldest.into_iter().chain(asked_at).min();
-        }
-        lanes
+        self.accounts.lanes()
     }
 
     /// Once brokers are known, a bootstrap server's connection is that of the broker which listens
@@ -265,15 +258,19 @@ impl<C: Chunk> Shell<C> {
         for (of, counts) in open {
             assert_eq!(counts.asked, counts.ended(), "{of:?}: every request ends once");
         }
+        for (lane, depth) in self.accounts.lanes() {
+            let open = self.peers.desk.ledger().iter().filter(|(_, open)| open.lane == lane);
+            assert_eq!(depth.waiting + depth.in_flight, open.count(), "{lane:?} is that deep");
+        }
     }
 }
 
 /// How deep a lane is.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct LaneDepth {
-    /// Logical requests of which nothing is on the wire.
+    /// Logical requests that wait to be sent, or sent again.
     pub waiting: usize,
-    /// Those of which something is.
+    /// Those that wait for an answer.
     pub in_flight: usize,
     /// When the oldest of them was asked for.
     pub oldest: Option<Time>,

@@ -72,3 +72,60 @@ impl Lags {
         Some(TopicPartition { topic: name.clone(), partition: partition.partition })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Lags;
+    use evenkeel_core::Isolation;
+    use evenkeel_core::request::{Fetch, FetchPartition};
+    use evenkeel_spec::words::{Offset, TopicId, TopicIdPartition, TopicPartition};
+    use std::collections::{BTreeMap, BTreeSet};
+
+    fn fetch(offset: u64) -> Fetch {
+        let partition = FetchPartition {
+            partition: id(),
+            offset: Offset(offset),
+            leader_epoch: None,
+            bytes_max: 1,
+        };
+        Fetch {
+            wait_max_ms: 500,
+            bytes_min: 1,
+            bytes_max: 1,
+            isolation: Isolation::ReadUncommitted,
+            partitions: vec![partition],
+            names: BTreeMap::from([(TopicId([7; 16]), "t".into())]),
+        }
+    }
+
+    fn id() -> TopicIdPartition {
+        TopicIdPartition { topic: TopicId([7; 16]), partition: 3 }
+    }
+
+    #[test]
+    fn a_lag_is_known_once_both_ends_are_and_is_gone_with_its_partition() {
+        let mut lags = Lags::default();
+        let partition = TopicPartition::new("t", 3);
+        let lag = |lags: &Lags| {
+            let known: Vec<_> = lags.known().collect();
+            assert!(known.iter().all(|(of, _)| **of == partition), "{known:?}");
+            known.first().map(|(_, lag)| *lag)
+        };
+        lags.on_fetch(&fetch(100));
+        assert_eq!(lag(&lags), None);
+        lags.on_end(id(), Offset(150));
+        assert_eq!(lag(&lags), Some(50));
+        // A question that runs ahead is not the position.
+        lags.on_fetch(&fetch(150));
+        lags.on_end(id(), Offset(160));
+        assert_eq!(lag(&lags), Some(60));
+        lags.on_delivered(&partition, Offset(140));
+        assert_eq!(lag(&lags), Some(20));
+        lags.on_seek(&partition);
+        assert_eq!(lag(&lags), None);
+        lags.on_fetch(&fetch(160));
+        assert_eq!(lag(&lags), Some(0));
+        lags.retain(&BTreeSet::new());
+        assert_eq!(lag(&lags), None);
+    }
+}

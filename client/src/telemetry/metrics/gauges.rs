@@ -1,0 +1,201 @@
+//! What is looked up when somebody reads it: how deep lanes are, how far behind partitions are, how
+//! busy the background is.
+
+use super::lags::Lags;
+use super::share::Share;
+use super::{PREFIX, Who};
+use crate::background::micros;
+use evenkeel_core::request::queue::Lane;
+use evenkeel_core::{Chunk, LaneDepth, Shell};
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{AsyncInstrument, Meter};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant as RealInstant};
+use tokio::time::Instant;
+
+/// What the background shows. Gone with it: then its gauges show nothing.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) lags: Lags,
+    pub(super) assigned: u64,
+    /// The share of the background's time in which it does not wait. Of real time, for it is the
+    /// processor's.
+    pub(super) busy: Share,
+    /// When the core's clock said 0.
+    started: Instant,
+    lanes: BTreeMap<Lane, LaneDepth>,
+    buffered_bytes: u64,
+    connections: u64,
+}
+
+impl Default for Shown {
+    fn default() -> Self {
+        Self {
+            lags: Lags::default(),
+            assigned: 0,
+            busy: Share::new(processor_time()),
+            started: Instant::now(),
+            lanes: BTreeMap::new(),
+            buffered_bytes: 0,
+            connections: 0,
+        }
+    }
+}
+
+impl Shown {
+    /// The background is about to wait; its core's clock said 0 at `started`.
+    pub(super) fn look<C: Chunk>(
+        &mut self,
+        shell: &Shell<C>,
+        started: Instant,
+        connections: usize,
+    ) {
+        self.started = started;
+        self.lanes = shell.lanes();
+        self.buffered_bytes = shell.buffered_bytes() as u64;
+        self.connections = connections as u64;
+    }
+
+    fn lane(&self, lane: Lane) -> LaneDepth {
+        self.lanes.get(&lane).copied().unwrap_or_default()
+    }
+
+    /// How long the oldest request of a lane has been open; zero where none is.
+    fn age(&self, lane: Lane) -> Duration {
+        let oldest = self.lane(lane).oldest;
+        oldest.map_or(Duration::ZERO, |at| (self.started + Duration::from_millis(at.0)).elapsed())
+    }
+}
+
+/// Real time as tokio's instants have it, also where tokio's clock is paused.
+pub(super) fn processor_time() -> Instant {
+    Instant::from_std(RealInstant::now())
+}
+
+/// Makes the gauges of what the background shows.
+pub(super) fn show(meter: &Meter, shown: &Arc<Mutex<Shown>>, who: &Who) {
+    let gauge = Gauge { meter, shown, who };
+    gauge.each(
+        "fetch.manager.records.lag",
+        "{record}",
+        "Records between what was handed over and the high watermark.",
+        |shown, tell| {
+            for (partition, lag) in shown.lags.known() {
+                let topic = KeyValue::new("topic", partition.topic.as_str().to_owned());
+                tell(lag, &[topic, KeyValue::new("partition", i64::from(partition.partition))]);
+            }
+        },
+    );
+    gauge.each(
+        "coordinator.assigned.partitions",
+        "{partition}",
+        "Partitions that this member owns.",
+        |shown, tell| tell(shown.assigned, &[]),
+    );
+    gauge.each(
+        "fetch.manager.buffered.bytes",
+        "By",
+        "Bytes that were fetched and not handed over.",
+        |shown, tell| tell(shown.buffered_bytes, &[]),
+    );
+    gauge.each("connection.count", "{connection}", "Connections to brokers.", |shown, tell| {
+        tell(shown.connections, &[]);
+    });
+    gauge.lanes(
+        "unsent.requests.queue.size",
+        "{request}",
+        "Requests that wait to be sent, whatever for.",
+        |shown, lane| shown.lane(lane).waiting as u64,
+    );
+    gauge.lanes(
+        "requests.in.flight",
+        "{request}",
+        "Requests that wait for an answer.",
+        |shown, lane| shown.lane(lane).in_flight as u64,
+    );
+    gauge.lanes(
+        "requests.oldest.age",
+        "ms",
+        "How long the oldest request has been open.",
+        |shown, lane| micros(shown.age(lane)) / 1_000,
+    );
+    let (weak, who) = (Arc::downgrade(shown), who.clone());
+    meter
+        .f64_observable_gauge(format!("{PREFIX}network.thread.busy.ratio"))
+        .with_unit("1")
+        .with_description("The share of the background's time in which it does not wait.")
+        .with_callback(move |observer| {
+            if let Some(shown) = weak.upgrade()
+                && let Some(share) = locked(&shown).busy.ask(processor_time())
+            {
+                observer.observe(share, &who);
+            }
+        })
+        .build();
+}
+
+/// Makes the gauge of the application's time inside of `poll`.
+pub(super) fn show_idle(meter: &Meter, inside: &Arc<Mutex<Share>>, who: &Who) {
+    let (weak, who) = (Arc::downgrade(inside), who.clone());
+    meter
+        .f64_observable_gauge(format!("{PREFIX}poll.idle.ratio"))
+        .with_unit("1")
+        .with_description("The share of the application's time that it spends inside of poll.")
+        .with_callback(move |observer| {
+            if let Some(inside) = weak.upgrade()
+                && let Some(share) = locked(&inside).ask(Instant::now())
+            {
+                observer.observe(share, &who);
+            }
+        })
+        .build();
+}
+
+/// Gauges last as long as their meter, but show nothing of a consumer that is gone.
+struct Gauge<'a> {
+    meter: &'a Meter,
+    shown: &'a Arc<Mutex<Shown>>,
+    who: &'a Who,
+}
+
+impl Gauge<'_> {
+    /// `observe` is given what is shown, and whom to tell.
+    fn each(
+        &self,
+        name: &str,
+        unit: &'static str,
+        what: &'static str,
+        observe: impl Fn(&Shown, &dyn Fn(u64, &[KeyValue])) + Send + Sync + 'static,
+    ) {
+        let (weak, who) = (Arc::downgrade(self.shown), self.who.clone());
+        let callback = move |observer: &dyn AsyncInstrument<u64>| {
+            let Some(shown) = weak.upgrade() else { return };
+            observe(&locked(&shown), &|value, more| {
+                let with: Vec<_> = who.iter().chain(more).cloned().collect();
+                observer.observe(value, &with);
+            });
+        };
+        let gauge = self.meter.u64_observable_gauge(format!("{PREFIX}{name}"));
+        gauge.with_unit(unit).with_description(what).with_callback(callback).build();
+    }
+
+    fn lanes(
+        &self,
+        name: &str,
+        unit: &'static str,
+        what: &'static str,
+        of: fn(&Shown, Lane) -> u64,
+    ) {
+        self.each(name, unit, what, move |shown, tell| {
+            for lane in Lane::ALL {
+                tell(of(shown, lane), &[KeyValue::new("lane", lane.name())]);
+            }
+        });
+    }
+}
+
+/// Each change of it is whole.
+pub(super) fn locked<T>(shown: &Mutex<T>) -> MutexGuard<'_, T> {
+    shown.lock().unwrap_or_else(PoisonError::into_inner)
+}
