@@ -2,6 +2,7 @@
 
 mod calls;
 mod chaos;
+mod connections;
 mod diagnose;
 mod truth;
 mod waits;
