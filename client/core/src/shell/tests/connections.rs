@@ -1,7 +1,7 @@
 //! How many connections a broker has, and for how long.
 
 use super::joined;
-use super::world::{World, config, name};
+use super::world::{NODES, World, address, config, name};
 use crate::{Address, Config, DisconnectReason};
 
 fn connects(world: &World) -> Vec<&str> {
@@ -58,4 +58,33 @@ fn heartbeats_pass_a_throttled_connection_by_a_second_one_that_ends_with_the_nee
     let needless = |(_, reason): &&(u64, DisconnectReason)| *reason == DisconnectReason::Needless;
     let closed = world.closed_connections.iter().filter(needless).count();
     assert_eq!(world.connects.len() - before, closed, "{:?}", world.closed_connections);
+}
+
+/// One lookup, asked for by the first poll; the join goes out in the moment in which it can.
+#[test]
+fn the_join_goes_out_with_the_answer_of_one_lookup() {
+    for coordinator in NODES {
+        let mut world = World::new(config());
+        world.coordinator = coordinator;
+        world.create("orders", &[10]);
+        world.subscribe(&["orders"], false);
+        world.run(10_000);
+        let dates = |world: &World, what: &str| -> Vec<u64> {
+            let named = world.sent.iter().filter(|(_, _, request)| name(request) == what);
+            named.map(|(date, ..)| *date).collect()
+        };
+        assert!(dates(&world, "FindCoordinator").is_empty(), "nobody needs it before a poll");
+        let polled = world.now;
+        world.poll(1_000);
+        assert_eq!(dates(&world, "FindCoordinator"), [polled], "at once, and once");
+        let answered = |what: &str| {
+            let mut answers = world.answers.iter().filter(|(date, _)| *date >= polled);
+            answers.find(|(_, of)| *of == what).expect("it was answered").0
+        };
+        let found = answered("FindCoordinator");
+        let is_connected =
+            world.connects.iter().any(|(date, to)| *date < found && *to == address(coordinator));
+        let ready = if is_connected { found } else { answered("ApiVersions") };
+        assert_eq!(dates(&world, "Heartbeat")[0], ready, "coordinator {coordinator:?}");
+    }
 }

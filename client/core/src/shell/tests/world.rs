@@ -160,7 +160,7 @@ pub(crate) fn config() -> Config {
     config
 }
 
-fn address(node: NodeId) -> Address {
+pub(crate) fn address(node: NodeId) -> Address {
     Address::new(&format!("b{}", node.0), 9092)
 }
 
