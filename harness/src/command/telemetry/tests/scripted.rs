@@ -4,13 +4,13 @@
 use super::super::layer;
 use super::receive;
 use evenkeel::{
-    Address, ConnectError, Connecting, Connector, Consumer, ListenerError, RebalanceContext,
-    RebalanceListener, Stream, TopicPartition,
+    Address, Committed, ConnectError, Connecting, Connector, Consumer, ConsumerBuilder,
+    ListenerError, Offset, RebalanceContext, RebalanceListener, Stream, TopicPartition,
 };
-use evenkeel_broker::{Cluster, WeakCluster};
+use evenkeel_broker::{Before, Cluster, Request, WeakCluster};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::StatusCode};
+use opentelemetry_proto::tonic::trace::v1::{Span, Status, span::SpanKind, status::StatusCode};
 use std::fmt;
 use std::future::Future;
 use std::io::Write;
@@ -73,12 +73,100 @@ fn a_slow_revoked_callback_is_a_span_of_its_time_inside_of_a_rebalance_that_is_n
     assert_eq!(spans.parent(spans.named("process t")[0]).name, "poll t");
 }
 
+#[test]
+fn calls_that_find_no_place_or_no_answer_are_failed_spans_of_their_whole_time() {
+    let spans = spans_of(async {
+        let cluster = Cluster::builder().nodes(1).topic("t", 4).build().expect("a cluster");
+        let builder = builder(&cluster, 1).request_queue_max(2).in_flight_max(1);
+        let consumer = builder.default_api_timeout(5 * SECOND).build().expect("valid");
+        let ask = |partition| consumer.committed([TopicPartition::new("t", partition)]);
+        ask(0).await.expect("the coordinator answers");
+        cluster.intercept(silent(OFFSET_FETCH));
+        sleep(SECOND).await;
+        let (sent, unsent, refused) = tokio::join!(ask(0), ask(1), ask(2));
+        assert!(sent.is_err() && unsent.is_err() && refused.is_err());
+        cluster.intercept_none();
+        consumer.close(SECOND).await;
+    });
+    let well = spans.one("OffsetFetch call");
+    assert_eq!((text(well, "outcome"), number(well, "attempts")), ("completed", 1));
+    let sent = spans.one("OffsetFetch call: expired in flight");
+    let unsent = spans.one("OffsetFetch call: expired unsent");
+    let refused = spans.one("OffsetFetch call: queue full");
+    assert_eq!([sent, unsent, refused].map(lasted), [5_000_000_000, 5_000_000_000, 0]);
+    for span in [sent, unsent, refused] {
+        assert_eq!(span.start_time_unix_nano, well.end_time_unix_nano + 1_000_000_000);
+        let status = span.status.as_ref().expect("it failed");
+        assert_eq!(status.code(), StatusCode::Error);
+        assert_eq!(status.message, text(span, "outcome"));
+        assert_eq!(attribute(span, "error"), &Value::BoolValue(true));
+        assert_eq!((span.kind(), text(span, "lane")), (SpanKind::Client, "user"));
+    }
+    assert_eq!((number(sent, "attempts"), number(sent, "in_flight_ms")), (1, 5_000));
+    assert_eq!((number(unsent, "attempts"), number(unsent, "queue_ms")), (0, 5_000));
+    assert_eq!(number(unsent, "deadline_ms"), 5_000);
+    assert_eq!(number(refused, "attempts"), 0);
+}
+
+#[test]
+fn what_a_close_gives_up_is_a_span_until_then_that_says_so() {
+    let spans = spans_of(async {
+        let cluster = Cluster::builder().nodes(1).topic("t", 4).build().expect("a cluster");
+        let mut consumer = builder(&cluster, 1).build().expect("valid");
+        consumer.subscribe(["t"]).await.expect("subscribed");
+        consumer.poll(SECOND).await.expect("poll goes well");
+        cluster.intercept(silent(OFFSET_COMMIT));
+        let committer = consumer.committer();
+        let commit = |offset| {
+            let offset = Committed::at(Offset(offset));
+            committer.commit_offsets([(TopicPartition::new("t", 0), offset)])
+        };
+        let commits = [commit(1), commit(2)];
+        sleep(SECOND / 10).await;
+        consumer.close(SECOND).await;
+        for commit in commits {
+            assert!(commit.await.is_err(), "the end came first");
+        }
+        cluster.intercept_none();
+    });
+    let (failed, discarded) =
+        (spans.one("OffsetCommit call: failed"), spans.one("OffsetCommit call: discarded"));
+    for span in [failed, discarded] {
+        assert_eq!(lasted(span), 1_100_000_000);
+        assert_eq!(text(span, "reason"), "closing");
+        assert_eq!(span.status.as_ref().map(Status::code), Some(StatusCode::Error));
+    }
+    assert_eq!(failed.start_time_unix_nano, discarded.start_time_unix_nano);
+    assert_eq!((number(failed, "attempts"), number(discarded, "attempts")), (1, 0));
+    assert_eq!(number(discarded, "queue_ms"), 1_100);
+    // On the wire it was one request, which the end of its connection ended.
+    let request = spans.one("OffsetCommit request: given up");
+    assert_eq!(request.end_time_unix_nano, failed.end_time_unix_nano);
+}
+
+/// Requests of this API are not answered for longer than anybody waits.
+fn silent(api_key: i16) -> impl Fn(&Request) -> Before {
+    move |request| {
+        if request.api_key == api_key { Before::Delay(600 * SECOND) } else { Before::Process }
+    }
+}
+
+const OFFSET_COMMIT: i16 = 8;
+const OFFSET_FETCH: i16 = 9;
+
 /// What was sent in a run.
 struct Spans(Vec<Span>);
 
 impl Spans {
     fn named(&self, name: &str) -> Vec<&Span> {
         self.0.iter().filter(|span| span.name == name).collect()
+    }
+
+    fn one(&self, name: &str) -> &Span {
+        let named = self.named(name);
+        let all: Vec<_> = self.0.iter().map(|span| &span.name).collect();
+        assert_eq!(named.len(), 1, "one {name} in {all:?}");
+        named[0]
     }
 
     fn parent(&self, child: &Span) -> &Span {
@@ -158,15 +246,18 @@ impl RebalanceListener for SlowRevoked {
 }
 
 fn member(cluster: &Cluster, seed: u64) -> Consumer {
-    let builder = Consumer::builder()
+    builder(cluster, seed).build().expect("valid")
+}
+
+fn builder(cluster: &Cluster, seed: u64) -> ConsumerBuilder {
+    Consumer::builder()
         .bootstrap_servers(cluster.bootstrap_servers())
         .group_id("g")
         .property("auto.offset.reset", "earliest")
         .property("auto.commit.interval.ms", "3600000")
         .connector(InMemory(cluster.downgrade()))
         .spawn_on(Handle::current())
-        .seed(seed);
-    builder.build().expect("valid")
+        .seed(seed)
 }
 
 /// Connects to a cluster of this process without sockets.
