@@ -10,6 +10,7 @@ pub mod ledger;
 pub mod member;
 pub mod process;
 pub mod setup;
+pub mod sockets;
 pub mod tags;
 pub mod validated;
 pub mod wire;

@@ -30,6 +30,7 @@ pub struct Kafka {
 pub struct Builder {
     nodes: usize,
     settings: Vec<(String, String)>,
+    loggers: Vec<(String, String)>,
 }
 
 impl Builder {
@@ -47,6 +48,14 @@ impl Builder {
         self
     }
 
+    /// What a logger of the brokers writes into their logs: `kafka.request.logger` at `DEBUG` writes
+    /// a line for each request.
+    #[must_use]
+    pub fn log(mut self, logger: &str, level: &str) -> Self {
+        self.loggers.push((logger.into(), level.into()));
+        self
+    }
+
     /// Fetches the jars if they are not there, formats and starts all nodes, and waits until each
     /// serves.
     ///
@@ -57,7 +66,12 @@ impl Builder {
         let libs = install::libs()?;
         let dir = node::fresh_dir()?;
         let ports = node::free_ports(self.nodes)?;
-        let properties = Properties { dir: &dir, ports: &ports, settings: &self.settings };
+        let properties = Properties {
+            dir: &dir,
+            ports: &ports,
+            settings: &self.settings,
+            loggers: &self.loggers,
+        };
         properties.write()?;
         for id in 1..=self.nodes {
             node::format(&libs, &dir, id)?;
@@ -82,7 +96,7 @@ impl Kafka {
     /// One node with the settings of `node.rs`.
     #[must_use]
     pub fn builder() -> Builder {
-        Builder { nodes: 1, settings: Vec::new() }
+        Builder { nodes: 1, settings: Vec::new(), loggers: Vec::new() }
     }
 
     /// `host:port` of each node, separated by commas.

@@ -24,13 +24,20 @@ pub(super) struct Properties<'a> {
     pub(super) dir: &'a Path,
     pub(super) ports: &'a [Ports],
     pub(super) settings: &'a [(String, String)],
+    /// Loggers and their levels.
+    pub(super) loggers: &'a [(String, String)],
 }
 
 impl Properties<'_> {
     /// Writes `node<id>.properties` of each node and the log configuration.
     pub(super) fn write(&self) -> Result<(), SetupError> {
         let failed = |error| SetupError::failed("writing Kafka's properties", &error);
-        std::fs::write(self.dir.join(LOG_CONFIG), LOG4J2).map_err(failed)?;
+        let mut log = LOG4J2.to_owned();
+        for (n, (logger, level)) in self.loggers.iter().enumerate() {
+            write!(log, "logger.l{n}.name = {logger}\nlogger.l{n}.level = {level}\n")
+                .expect("a String takes everything");
+        }
+        std::fs::write(self.dir.join(LOG_CONFIG), log).map_err(failed)?;
         for id in 1..=self.ports.len() {
             let mut text = String::new();
             for (key, value) in self.of_node(id) {

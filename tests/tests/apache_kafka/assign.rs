@@ -118,11 +118,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Connects by TCP, and counts requests by their API key.
 #[derive(Clone, Debug, Default)]
-struct Requests(Arc<Mutex<BTreeMap<i16, u64>>>);
+pub(crate) struct Requests(Arc<Mutex<BTreeMap<i16, u64>>>);
 
 impl Requests {
     /// FindCoordinator, OffsetFetch, OffsetCommit, ConsumerGroupHeartbeat.
-    fn of_group(&self) -> [u64; 4] {
+    pub(crate) fn of_group(&self) -> [u64; 4] {
         let requests = self.0.lock().expect("not poisoned");
         assert!(requests.get(&1).is_some_and(|fetches| *fetches > 0), "{requests:?}");
         [10, 9, 8, 68].map(|key| requests.get(&key).copied().unwrap_or(0))

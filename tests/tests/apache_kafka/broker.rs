@@ -476,7 +476,7 @@ fn signed(number: u32) -> i32 {
 }
 
 /// `ConfigResource.Type.GROUP` (KIP-848).
-const RESOURCE_GROUP: i8 = 32;
+pub(crate) const RESOURCE_GROUP: i8 = 32;
 /// Each is two round trips; metadata arrives after some tens of them.
 const PROBES_MAX: usize = 20_000;
 /// A random id is greater than another every second time on average, seldom after ten.

@@ -17,6 +17,7 @@ mod refusals;
 #[path = "../../../model/coordinator/tests/script/mod.rs"]
 mod script;
 mod shard;
+mod three_nodes;
 
 use evenkeel_tests::kafka::{Builder, Kafka};
 use evenkeel_tests::setup::{self, SetupError};
@@ -78,6 +79,10 @@ const TESTS: &[(&str, Test)] = &[
     (
         "an_assignment_on_apache_kafka_needs_no_coordinator_and_commits_without_a_member",
         assign::on_kafka,
+    ),
+    (
+        "three_nodes_see_one_connection_each_no_needless_lookup_no_fence_and_a_close_in_time",
+        three_nodes::promises,
     ),
     ("kafkas_consumer_reads_what_kafkas_producer_wrote", group::kafka_alone),
     ("evenkeel_reads_what_kafkas_producer_wrote", evenkeel_member::alone),
