@@ -42,6 +42,7 @@ impl Call {
                 Question::Committed(_) => Kind::OffsetFetch,
                 Question::Offsets(_) => Kind::ListOffsets,
                 Question::Topics { .. } => Kind::Metadata,
+                Question::Group { .. } => Kind::ConsumerGroupDescribe,
             },
         }
     }
@@ -74,6 +75,11 @@ pub(crate) enum Question {
     Topics {
         /// Which one; `None`: all.
         topic: Option<TopicName>,
+        /// A request is outstanding.
+        is_asked: bool,
+    },
+    /// The coordinator: who is in the group.
+    Group {
         /// A request is outstanding.
         is_asked: bool,
     },
@@ -143,7 +149,7 @@ impl Inquiry {
         match &self.question {
             Question::Committed(parts) => parts.missing().map(|(p, ())| name(p)).collect(),
             Question::Offsets(parts) => parts.missing().map(|(p, _)| name(p)).collect(),
-            Question::Topics { .. } => BTreeSet::new(),
+            Question::Topics { .. } | Question::Group { .. } => BTreeSet::new(),
         }
     }
 
@@ -152,7 +158,7 @@ impl Inquiry {
         match &mut self.question {
             Question::Committed(parts) => partitions.for_each(|p| parts.on_none(p)),
             Question::Offsets(parts) => partitions.for_each(|p| parts.on_none(p)),
-            Question::Topics { is_asked, .. } => *is_asked = false,
+            Question::Topics { is_asked, .. } | Question::Group { is_asked } => *is_asked = false,
         }
     }
 }

@@ -101,6 +101,13 @@ pub enum Command {
         /// For how long to retry.
         timeout_ms: u64,
     },
+    /// Asks the coordinator who is in the group.
+    DescribeGroup {
+        /// Who asks; answered with [`Answer::Group`](crate::Answer::Group).
+        call: CallId,
+        /// For how long to retry.
+        timeout_ms: u64,
+    },
     /// Asks how many offsets lie between an owned partition's position and the end of what can be
     /// read of it. Answered at once from the last fetch.
     Lag {

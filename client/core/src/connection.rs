@@ -318,6 +318,19 @@ impl<Q: Question, A> Connection<Q, A> {
         Ok(flight.lane.is_some().then_some(flight.askers))
     }
 
+    /// The broker does not speak what was to be sent: it was not. Takes those who wait for it.
+    pub fn on_unspoken(&mut self, request: RequestId, out: &mut Vec<Order<Q, A>>) -> Vec<A> {
+        let place = self.in_flight.iter().position(|flight| flight.id == request);
+        let Some(flight) = place.and_then(|place| self.in_flight.remove(place)) else {
+            return Vec::new();
+        };
+        out.push(Order::Disarm(ConnectionTimer::Request(request)));
+        if self.load() == 0 {
+            out.push(Order::Arm(ConnectionTimer::Idle, Step::FIRST));
+        }
+        flight.askers
+    }
+
     /// An answer has made room in the lanes.
     pub fn on_room(&mut self, names: &mut Names, out: &mut Vec<Order<Q, A>>) {
         self.advance(names, out);

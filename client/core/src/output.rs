@@ -3,7 +3,9 @@
 use crate::group::{CommitError, Fault, LostReason};
 use crate::request::ledger::Ticket;
 use crate::request::queue::Lane;
-use crate::request::{Counts, Ended, Kind, ListedOffset, Request, TopicDescription};
+use crate::request::{
+    Counts, Ended, GroupDescription, Kind, ListedOffset, Request, TopicDescription,
+};
 use crate::{Address, CallId, Chunk, ConnectionId, Incarnation, RequestId, Time};
 use evenkeel_spec::words::{
     Committed, ErrorCode, LeaderEpoch, Offset, Owner, TopicIdPartition, TopicName, TopicPartition,
@@ -147,6 +149,8 @@ pub enum Answer {
     Offsets(BTreeMap<TopicPartition, Option<ListedOffset>>),
     /// To `Topics`: those that exist.
     Topics(BTreeMap<TopicName, TopicDescription>),
+    /// To `DescribeGroup`.
+    Group(GroupDescription),
     /// To `Lag`; `None`: nothing was fetched since the position was set.
     Lag(Option<u64>),
 }

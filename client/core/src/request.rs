@@ -3,12 +3,14 @@
 
 pub mod desk;
 mod ended;
+mod group;
 mod kind;
 pub mod ledger;
 mod mutant;
 pub mod queue;
 
 pub use ended::{Counts, Ended, Waits};
+pub use group::{GroupDescription, MemberDescription};
 pub use kind::Kind;
 pub use mutant::Mutant;
 
@@ -41,6 +43,8 @@ pub enum Request {
     },
     /// `FindCoordinator` (key 10) of the consumer's group.
     FindCoordinator,
+    /// `ConsumerGroupDescribe` (key 69) of the consumer's group. Not every broker speaks it.
+    DescribeGroup,
     /// `ConsumerGroupHeartbeat` (key 68).
     Heartbeat(Heartbeat),
     /// `OffsetCommit` (key 8).
@@ -73,7 +77,8 @@ pub enum Request {
 impl queue::Question for Request {
     fn covers(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::FindCoordinator, Self::FindCoordinator) => true,
+            (Self::FindCoordinator, Self::FindCoordinator)
+            | (Self::DescribeGroup, Self::DescribeGroup) => true,
             (Self::Topics { topic: all }, Self::Topics { topic: one }) => all == one,
             (Self::Metadata { topics: all }, Self::Metadata { topics: some }) => {
                 match (all, some) {
@@ -99,6 +104,7 @@ impl queue::Question for Request {
                 | Self::Metadata { .. }
                 | Self::Topics { .. }
                 | Self::FindCoordinator
+                | Self::DescribeGroup
                 | Self::Heartbeat(_)
                 | Self::OffsetCommit { .. }
                 | Self::OffsetFetch { .. }
@@ -121,6 +127,7 @@ impl queue::Question for Request {
             | Self::Metadata { .. }
             | Self::Topics { .. }
             | Self::FindCoordinator
+            | Self::DescribeGroup
             | Self::OffsetFetch { .. }
             | Self::ListOffsets { .. }
             | Self::Fetch(_) => queue::Word::Nothing,
@@ -131,6 +138,7 @@ impl queue::Question for Request {
         match self {
             Self::ApiVersions | Self::Metadata { .. } | Self::Topics { .. } => Kind::Metadata,
             Self::FindCoordinator => Kind::FindCoordinator,
+            Self::DescribeGroup => Kind::ConsumerGroupDescribe,
             Self::Heartbeat(_) => Kind::ConsumerGroupHeartbeat,
             Self::OffsetCommit { .. } => Kind::OffsetCommit,
             Self::OffsetFetch { .. } => Kind::OffsetFetch,
@@ -211,6 +219,8 @@ pub enum Response<C> {
     Topics(TopicsDescribed),
     /// To [`Request::FindCoordinator`].
     FindCoordinator(Result<Coordinator, ErrorCode>),
+    /// To [`Request::DescribeGroup`].
+    Group(Result<GroupDescription, ErrorCode>),
     /// To [`Request::Heartbeat`].
     Heartbeat(Result<HeartbeatAnswer, ErrorCode>),
     /// To [`Request::OffsetCommit`].
@@ -231,6 +241,7 @@ impl<C> Response<C> {
             Self::Metadata(answer) => Self::Metadata(answer.clone()),
             Self::Topics(answer) => Self::Topics(answer.clone()),
             Self::FindCoordinator(answer) => Self::FindCoordinator(answer.clone()),
+            Self::Group(answer) => Self::Group(answer.clone()),
             Self::OffsetFetch(answer) => Self::OffsetFetch(answer.clone()),
             Self::ListOffsets(answer) => Self::ListOffsets(answer.clone()),
             Self::ApiVersions(_) | Self::Heartbeat(_) | Self::OffsetCommit(_) | Self::Fetch(_) => {
@@ -246,6 +257,7 @@ impl<C> Response<C> {
             Self::Metadata(answer) => answer.error,
             Self::Topics(answer) => answer.as_ref().err().copied(),
             Self::FindCoordinator(answer) => answer.as_ref().err().copied(),
+            Self::Group(answer) => answer.as_ref().err().copied(),
             Self::Heartbeat(answer) => answer.as_ref().err().copied(),
             Self::OffsetCommit(answer) => answer.as_ref().err().copied(),
             Self::OffsetFetch(answer) => answer.as_ref().err().copied(),

@@ -15,13 +15,13 @@ use crate::record::{Chunk, ChunkOptions, Slice};
 use crate::recorder::Recorder;
 use crate::records::PartitionRecords;
 use crate::telemetry::Metrics;
-use crate::wire::{Codec, Members};
+use crate::wire::{Api, Codec, Members};
 use bytes::Bytes;
 use evenkeel_core::group::Fault;
 use evenkeel_core::turn::{Branch, Ready, Shares, Turn};
 use evenkeel_core::{
     Address, Answer, Assignment, CallFault, CallId, Cause, CloseReport, Command, ConnectionId,
-    DisconnectReason, Misbehaved, Output, Part, PollFault, Shell, Time, Warning,
+    DisconnectReason, Misbehaved, Output, Part, PollFault, RequestId, Shell, Time, Warning,
 };
 use evenkeel_spec::words::Epoch;
 use kafka_protocol::protocol::StrBytes;
@@ -50,6 +50,8 @@ pub(super) struct Driver {
     asked: BTreeMap<CallId, Waiting>,
     turn: Turn,
     arrived: Arrived,
+    /// What was to be sent to brokers that do not speak it.
+    unspoken: Vec<(ConnectionId, RequestId)>,
     closing: Option<oneshot::Sender<CloseReport>>,
     /// No handle is left that could say anything.
     is_orphaned: bool,
@@ -124,6 +126,7 @@ impl Driver {
             asked: BTreeMap::new(),
             turn: Turn::new(Shares::default(), None),
             arrived: Arrived::default(),
+            unspoken: Vec::new(),
             closing: None,
             is_orphaned: false,
             shown,
@@ -342,6 +345,10 @@ impl Driver {
                 Output::Send { connection, request_id, request, queued_ms } => {
                     let Some(link) = self.links.get_mut(&connection) else { continue };
                     link.node = self.shell.node_at(connection);
+                    if !link.versions.speaks(Api::of(&request)) {
+                        self.unspoken.push((connection, request_id));
+                        continue;
+                    }
                     let piece = self.rebalances.on_sent(request_id, &request);
                     self.metrics.on_sent(&request);
                     let (frame, sent) = self
@@ -388,6 +395,15 @@ impl Driver {
                     trace::warning(self.codec.group.as_str(), &warning);
                 }
                 Output::Closed(report) => return Next::End(report),
+                Output::Wait(_) if !self.unspoken.is_empty() => {
+                    for unspoken in std::mem::take(&mut self.unspoken) {
+                        self.feed(
+                            unspoken,
+                            |recorder, now, (_, request)| recorder.unspoken(now, *request),
+                            |shell, now, (id, request)| shell.handle_unspoken(now, id, request),
+                        );
+                    }
+                }
                 Output::Wait(None) => return Next::Wait(None),
                 Output::Wait(Some(Time(ms))) => {
                     return Next::Wait(Some(self.started + Duration::from_millis(ms)));

@@ -82,6 +82,7 @@ pub(crate) fn refused(command: &Command, metrics: &Metrics) {
         Command::Committed { .. } => Kind::OffsetFetch.name(),
         Command::Offsets { .. } => Kind::ListOffsets.name(),
         Command::Topics { .. } => Kind::Metadata.name(),
+        Command::DescribeGroup { .. } => Kind::ConsumerGroupDescribe.name(),
         Command::Lag { .. } => "lag",
         Command::Seek { .. } => "seek",
         Command::Pause { .. } => "pause",

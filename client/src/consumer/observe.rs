@@ -1,10 +1,11 @@
 //! What a consumer says of itself: why nothing comes, and what the background is doing.
 
 use super::Consumer;
-use crate::error::DiagnoseError;
+use crate::error::{DiagnoseError, LookupError};
 use crate::link::Link;
-use evenkeel_core::Lifecycle;
 use evenkeel_core::diagnosis::Diagnosis;
+use evenkeel_core::request::GroupDescription;
+use evenkeel_core::{Answer, Command, Lifecycle};
 use std::sync::Arc;
 
 impl Consumer {
@@ -20,6 +21,20 @@ impl Consumer {
     /// See [`DiagnoseError`]; within `default.api.timeout.ms`.
     pub async fn diagnose(&self) -> Result<Diagnosis, DiagnoseError> {
         self.link.diagnose().await
+    }
+
+    /// The group as its coordinator describes it: members, epochs, what each has and is to have. Which
+    /// of them this consumer is says [`Self::group_metadata`]. The coordinator is asked again until
+    /// `default.api.timeout.ms` has passed. Source: `ConsumerGroupDescribe` (key 69, KIP-848).
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// See [`LookupError`]: `GROUP_ID_NOT_FOUND` before the first member has joined,
+    /// `GROUP_AUTHORIZATION_FAILED` without DESCRIBE on the group, `UNSUPPORTED_VERSION` where the
+    /// broker has no such API.
+    pub async fn describe_group(&self) -> Result<GroupDescription, LookupError> {
+        described(&self.link).await
     }
 
     /// A handle by which other tasks look at this consumer, also while it is inside of `poll`.
@@ -47,9 +62,27 @@ impl Observer {
         self.link.diagnose().await
     }
 
+    /// As [`Consumer::describe_group`].
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// See [`LookupError`].
+    pub async fn describe_group(&self) -> Result<GroupDescription, LookupError> {
+        described(&self.link).await
+    }
+
     /// As [`Consumer::lifecycle`].
     #[must_use]
     pub fn lifecycle(&self) -> Lifecycle {
         self.link.lifecycle()
+    }
+}
+
+async fn described(link: &Arc<Link>) -> Result<GroupDescription, LookupError> {
+    let timeout_ms = link.timeout_ms;
+    match link.ask(|call| Command::DescribeGroup { call, timeout_ms }).await? {
+        Answer::Group(group) => Ok(group),
+        other => panic!("the core answers DescribeGroup with a group, not with {other:?}"),
     }
 }

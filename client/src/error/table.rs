@@ -97,7 +97,7 @@ const COMMITS: &str =
 const POSITIONS: &str =
     "position, seek, seek_to_beginning, seek_to_end, pause, resume, current_lag";
 const LOOKUPS: &str = "committed, beginning_offsets, end_offsets, offsets_for_times, \
-                       partitions_for, list_topics";
+                       partitions_for, list_topics, describe_group";
 const DIAGNOSES: &str = "diagnose, that of Observer";
 const OVERLOADED: (&str, &str) =
     ("none", "Kafka's queue has no bound; a call waits there until it times out");
@@ -417,7 +417,7 @@ const LOOKUP: &[ErrorRow] = &[
     ),
     row(
         ("LookupError", "NoGroupId"),
-        "committed",
+        "committed, describe_group",
         false,
         "give a group.id",
         ("InvalidGroupIdException", ""),

@@ -38,18 +38,34 @@ impl Recorder {
             Response::Heartbeat(answer) => self.heartbeat_answer(now, request, answer),
             Response::OffsetCommit(answer) => self.commit_answer(now, request, answer),
             Response::OffsetFetch(answer) => {
-                let errors = errors(answer);
-                let line = self.event(now, "offset_fetch_answer").plain("request", request.0);
-                line.array("errors", errors, |text, code| {
-                    text.push_str(&code.number().to_string());
-                })
-                .end();
+                self.errors(now, "offset_fetch_answer", request, errors(answer));
+            }
+            Response::Group(answer) => {
+                let errors = answer.as_ref().err().copied().into_iter().collect();
+                self.errors(now, "describe_group_answer", request, errors);
             }
             Response::ApiVersions(_)
             | Response::Topics(_)
             | Response::ListOffsets(_)
             | Response::Fetch(_) => {}
         }
+    }
+
+    /// The broker does not speak `ConsumerGroupDescribe`.
+    pub(crate) fn unspoken(&mut self, now: Time, request: RequestId) {
+        let errors = [ErrorCode::UnsupportedVersion].into();
+        self.errors(now, "describe_group_answer", request, errors);
+    }
+
+    fn errors(
+        &mut self,
+        now: Time,
+        event: &'static str,
+        request: RequestId,
+        errors: BTreeSet<ErrorCode>,
+    ) {
+        let line = self.event(now, event).plain("request", request.0);
+        line.array("errors", errors, |text, code| text.push_str(&code.number().to_string())).end();
     }
 
     /// What metadata has shown that was not written yet: topics' names, and the brokers there are.

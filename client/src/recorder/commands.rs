@@ -67,6 +67,7 @@ pub(super) fn write(recorder: &mut Recorder, now: Time, command: &Command) {
         | Command::Committed { .. }
         | Command::Offsets { .. }
         | Command::Topics { .. }
+        | Command::DescribeGroup { .. }
         | Command::Lag { .. }
         | Command::Pause { .. }
         | Command::Resume { .. } => {}

@@ -10,8 +10,8 @@
 //! | from | events |
 //! |---|---|
 //! | the application | `subscribe` `assign` `unsubscribe` `poll` `poll_ended` `callback_ended` `commit` `seek` `close` `drop` `abandon` |
-//! | the network | `ready` `ended` `throttled` `metadata` `coordinator` `heartbeat_answer` `offset_commit_answer` `offset_fetch_answer` |
-//! | to the network | `connect` `disconnect` `lookup` `heartbeat` `offset_commit` `offset_fetch` |
+//! | the network | `ready` `ended` `throttled` `metadata` `coordinator` `heartbeat_answer` `offset_commit_answer` `offset_fetch_answer` `describe_group_answer` |
+//! | to the network | `connect` `disconnect` `lookup` `heartbeat` `offset_commit` `offset_fetch` `describe_group` |
 //! | to the application | `callback` `records` `withdrawn` `poll_failed` `assignment` `answered` `lost` `closed` |
 //!
 //! Partitions are `<topic id>-<index>` where the group protocol speaks, `<topic name>-<index>`

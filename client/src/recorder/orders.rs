@@ -44,7 +44,10 @@ pub(super) fn write(
         Output::Send { connection, request_id, request, queued_ms: _ } => {
             let is_groups = matches!(
                 request,
-                Request::Heartbeat(_) | Request::OffsetCommit { .. } | Request::OffsetFetch { .. }
+                Request::Heartbeat(_)
+                    | Request::OffsetCommit { .. }
+                    | Request::OffsetFetch { .. }
+                    | Request::DescribeGroup
             );
             if is_groups
                 && !recorder.coordinators.contains(connection)
@@ -134,6 +137,7 @@ fn send(
         Request::Heartbeat(_) => "heartbeat",
         Request::OffsetCommit { .. } => "offset_commit",
         Request::OffsetFetch { .. } => "offset_fetch",
+        Request::DescribeGroup => "describe_group",
         Request::ApiVersions
         | Request::Metadata { .. }
         | Request::Topics { .. }
@@ -213,6 +217,7 @@ fn answered(line: Line<'_>, result: &Result<Answer, CallFault>) {
             | Answer::Committed(_)
             | Answer::Offsets(_)
             | Answer::Topics(_)
+            | Answer::Group(_)
             | Answer::Lag(_),
         ) => "done",
         Err(CallFault::TimedOut { .. }) => "timed_out",

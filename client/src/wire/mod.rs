@@ -13,6 +13,7 @@ mod api_09_offset_fetch;
 mod api_10_find_coordinator;
 mod api_18_api_versions;
 mod api_68_consumer_group_heartbeat;
+mod api_69_consumer_group_describe;
 pub(crate) mod frame;
 mod members;
 mod sentinel;
@@ -79,6 +80,9 @@ impl Codec {
             Request::FindCoordinator => {
                 frame.encode(&api_10_find_coordinator::request(&self.group))
             }
+            Request::DescribeGroup => {
+                frame.encode(&api_69_consumer_group_describe::request(&self.group))
+            }
             Request::Heartbeat(heartbeat) => {
                 let member = self.members.name(heartbeat.member);
                 let group = &self.group;
@@ -131,6 +135,7 @@ impl Codec {
             Request::Metadata { .. } => api_03_metadata::response(body)?,
             Request::Topics { .. } => api_03_metadata::described(body)?,
             Request::FindCoordinator => api_10_find_coordinator::response(body, &self.group)?,
+            Request::DescribeGroup => api_69_consumer_group_describe::response(body, &self.group)?,
             Request::Heartbeat(_) => api_68_consumer_group_heartbeat::response(body)?,
             Request::OffsetCommit { names, .. } => api_08_offset_commit::response(body, names)?,
             Request::OffsetFetch { names, .. } => {

@@ -1,6 +1,8 @@
 //! The codec against kafka-protocol's own structs as the broker encodes them, and against bytes
 //! that no broker sends.
 
+mod describe;
+
 use super::{Codec, Members, Sent, Versions};
 use crate::record::{Chunk, ChunkOptions};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -27,11 +29,11 @@ use kafka_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
 };
 use kafka_protocol::messages::{
-    ApiVersionsResponse, BrokerId, ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
-    FetchRequest, FetchResponse, FindCoordinatorResponse, ListOffsetsResponse, MetadataRequest,
-    MetadataResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetFetchResponse,
-    RequestHeader, ResponseHeader, api_versions_response::ApiVersion,
-    find_coordinator_response::Coordinator,
+    ApiVersionsResponse, BrokerId, ConsumerGroupDescribeResponse, ConsumerGroupHeartbeatRequest,
+    ConsumerGroupHeartbeatResponse, FetchRequest, FetchResponse, FindCoordinatorResponse,
+    ListOffsetsResponse, MetadataRequest, MetadataResponse, OffsetCommitRequest,
+    OffsetCommitResponse, OffsetFetchResponse, RequestHeader, ResponseHeader,
+    api_versions_response::ApiVersion, find_coordinator_response::Coordinator,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes, VersionRange};
 use std::collections::{BTreeMap, BTreeSet};
@@ -411,6 +413,8 @@ fn exchanges() -> Vec<(Request, Bytes)> {
     let found = Coordinator::default().with_key(StrBytes::from_static_str("g"));
     let answer = FindCoordinatorResponse::default().with_coordinators(vec![found]);
     add(Request::FindCoordinator, &|version| frame(version, &answer));
+    let answer = ConsumerGroupDescribeResponse::default().with_groups(vec![describe::group()]);
+    add(Request::DescribeGroup, &|version| frame(version, &answer));
     let group = OffsetFetchResponseGroup::default()
         .with_group_id(StrBytes::from_static_str("g").into())
         .with_topics(vec![OffsetFetchResponseTopics::default()]);

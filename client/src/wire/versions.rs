@@ -6,10 +6,11 @@
 
 use evenkeel_core::request::Request;
 use kafka_protocol::messages::{
-    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, FetchRequest, FetchResponse,
-    FindCoordinatorRequest, FindCoordinatorResponse, ListOffsetsRequest, ListOffsetsResponse,
-    MetadataRequest, MetadataResponse, OffsetCommitRequest, OffsetCommitResponse,
-    OffsetFetchRequest, OffsetFetchResponse,
+    ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, ConsumerGroupHeartbeatRequest,
+    ConsumerGroupHeartbeatResponse, FetchRequest, FetchResponse, FindCoordinatorRequest,
+    FindCoordinatorResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest,
+    MetadataResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest,
+    OffsetFetchResponse,
 };
 use kafka_protocol::protocol::{Message, VersionRange};
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ pub(crate) enum Api {
     FindCoordinator,
     ApiVersions,
     ConsumerGroupHeartbeat,
+    ConsumerGroupDescribe,
 }
 
 impl Api {
@@ -37,6 +39,7 @@ impl Api {
             Request::Metadata { .. } | Request::Topics { .. } => Self::Metadata,
             Request::FindCoordinator => Self::FindCoordinator,
             Request::Heartbeat(_) => Self::ConsumerGroupHeartbeat,
+            Request::DescribeGroup => Self::ConsumerGroupDescribe,
             Request::OffsetCommit { .. } => Self::OffsetCommit,
             Request::OffsetFetch { .. } => Self::OffsetFetch,
             Request::ListOffsets { .. } => Self::ListOffsets,
@@ -55,6 +58,7 @@ impl Api {
             Self::FindCoordinator => 10,
             Self::ApiVersions => 18,
             Self::ConsumerGroupHeartbeat => 68,
+            Self::ConsumerGroupDescribe => 69,
         }
     }
 
@@ -69,6 +73,7 @@ impl Api {
             Self::FindCoordinator => "FindCoordinator",
             Self::ApiVersions => "ApiVersions",
             Self::ConsumerGroupHeartbeat => "ConsumerGroupHeartbeat",
+            Self::ConsumerGroupDescribe => "ConsumerGroupDescribe",
         }
     }
 
@@ -92,6 +97,9 @@ impl Api {
             Self::ConsumerGroupHeartbeat => {
                 both::<ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse>(1)
             }
+            Self::ConsumerGroupDescribe => {
+                both::<ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse>(0)
+            }
         }
     }
 }
@@ -111,6 +119,11 @@ impl Versions {
     /// sends anything but the handshake.
     pub(crate) fn of(&self, api: Api) -> i16 {
         self.0.get(&api).copied().unwrap_or_else(|| api.ours().min)
+    }
+
+    /// Whether the broker speaks this API. Only of what it can do without is there a doubt.
+    pub(crate) fn speaks(&self, api: Api) -> bool {
+        !OPTIONAL.contains(&api) || self.0.contains_key(&api)
     }
 
     /// The highest versions that both sides speak, and a sentence about each that is missing.
@@ -136,6 +149,12 @@ impl Versions {
                 }
             }
         }
+        for api in OPTIONAL {
+            let common = offered(api.key()).map(|theirs| api.ours().intersect(&theirs));
+            if let Some(common) = common.filter(|common| !common.is_empty()) {
+                versions.insert(api, common.max);
+            }
+        }
         (Self(versions), missing)
     }
 }
@@ -146,7 +165,10 @@ fn both<Q: Message, R: Message>(least: i16) -> VersionRange {
     VersionRange { min: least.max(known.min), max: known.max }
 }
 
-/// Every API but the handshake's.
+/// What only a call of the application needs, which fails without it.
+const OPTIONAL: [Api; 1] = [Api::ConsumerGroupDescribe];
+
+/// Every other API but the handshake's.
 const NEEDED: [Api; 7] = [
     Api::Fetch,
     Api::ListOffsets,

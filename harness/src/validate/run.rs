@@ -176,10 +176,13 @@ pub enum Event {
         results: Option<BTreeMap<TopicIdPartition, i16>>,
         error: Option<i16>,
     },
+    /// Also a `ConsumerGroupDescribe`: to the group it is the same.
+    #[serde(alias = "describe_group")]
     OffsetFetch {
         connection: u64,
         request: u32,
     },
+    #[serde(alias = "describe_group_answer")]
     OffsetFetchAnswer {
         request: u32,
         errors: BTreeSet<i16>,

@@ -1,11 +1,15 @@
 //! `evenkeel consume` against the embedded broker, and against none.
 
 use crate::child::{Child, Ended, run};
-use evenkeel_broker::Cluster;
+use evenkeel_broker::{Before, Cluster, Request};
 use serde_json::Value;
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
+
+const CONSUMER_GROUP_DESCRIBE: i16 = 69;
 
 /// A broker in this process, and the runtime that serves it.
 struct Broker {
@@ -185,4 +189,47 @@ fn an_interrupted_consumer_commits_what_it_printed_and_leaves() {
     assert_eq!((ended.code, &*ended.err), (0, ""));
     assert_eq!(broker.committed("g"), 10);
     assert!(broker.cluster.describe_group("g").expect("it was named").members.is_empty());
+}
+
+#[test]
+fn while_nothing_arrives_explain_says_why_and_who_has_what_is_waited_for() {
+    let broker = Broker::start();
+    // It keeps what it has: its callbacks take longer than this test.
+    let slow = ["--events", "--callback-ms", "100000", "--property", "client.id=slow"];
+    let args = broker.consume("g", &slow);
+    let mut first = Child::start(&args);
+    while !first.line().contains("startup_complete") {}
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while broker.cluster.describe_group("g").is_none_or(|group| group.members.is_empty()) {
+        assert!(Instant::now() < deadline, "the first member joins");
+        std::thread::yield_now();
+    }
+    let described = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&described);
+    broker.cluster.intercept(move |request: &Request| {
+        let described = usize::from(request.api_key == CONSUMER_GROUP_DESCRIBE);
+        count.fetch_add(described, Ordering::Relaxed);
+        Before::Process
+    });
+    let args = broker.consume("g", &["--explain", "1", "--topic", "absent"]);
+    let second = Child::start(&args);
+    // By the third time it has joined, and the first two were told.
+    while described.load(Ordering::Relaxed) < 3 {
+        assert!(Instant::now() < deadline, "it explains");
+        std::thread::yield_now();
+    }
+    second.signal("TERM");
+    let ended = second.wait();
+    assert_eq!((ended.code, ended.out.as_str()), (0, ""), "{}", ended.err);
+    for expected in [
+        "evenkeel: nothing arrived for ",
+        "waits for the coordinator to assign something",
+        "topic absent: does not exist",
+        "not mine: another member has it, or none",
+        ", 2 member(s)\n",
+        "is still with ",
+        " (slow at ",
+    ] {
+        assert!(ended.err.contains(expected), "{expected:?} is not in\n{}", ended.err);
+    }
 }

@@ -187,6 +187,8 @@ async fn live(caller: &mut Caller) -> Outcome {
     assert_eq!(done!(caller, "position", consumer.position(&at[0])), Offset(5));
     let diagnosis = done!(caller, "diagnose", consumer.diagnose());
     assert_eq!(diagnosis.partitions[&at[0]].position, Some(Offset(5)));
+    let group = done!(caller, "describe_group", consumer.describe_group());
+    assert_eq!(group.members.iter().map(|member| member.assignment.len()).sum::<usize>(), 2);
     done!(caller, "commit", consumer.commit());
     let found = done!(caller, "committed", consumer.committed(at.clone()));
     assert!(at.iter().all(|at| found[at].as_ref().is_some_and(|at| at.offset == Offset(5))));

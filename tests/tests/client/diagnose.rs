@@ -3,7 +3,7 @@
 use crate::support::{Read, SECOND, append_numbered, member, read};
 use evenkeel::diagnosis::{Belonging, Method, Reason, TopicTrouble, Wait};
 use evenkeel::{Diagnosis, ListenerError, Observer, RebalanceContext, RebalanceListener};
-use evenkeel::{TopicName, TopicPartition};
+use evenkeel::{ErrorCode, LookupError, TopicName, TopicPartition};
 use evenkeel_broker::Cluster;
 use evenkeel_tests::validated::Validated;
 use std::future::pending;
@@ -99,4 +99,35 @@ async fn a_callback_without_end_is_what_a_consumer_waits_for_however_many_ask() 
     }
     assert!(answered >= 100);
     consumer.close(SECOND).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_sees_who_has_what_it_waits_for() {
+    let _runs = Validated::begin();
+    let cluster = Cluster::builder().topic("t", 2).build().expect("a cluster");
+    let mut first = member(&cluster, "g", 1).property("client.id", "one").build().expect("valid");
+    let refused = first.describe_group().await;
+    let absent = ErrorCode::GroupIdNotFound;
+    assert_eq!(refused, Err(LookupError::Refused { code: absent }), "nobody has joined yet");
+    first.subscribe_with(["t"], Endless).await.expect("subscribed");
+    first.poll(10 * SECOND).await.expect("it goes well");
+    let mut second = member(&cluster, "g", 2).build().expect("valid");
+    second.subscribe(["t"]).await.expect("subscribed");
+    second.poll(10 * SECOND).await.expect("it goes well");
+    let group = second.describe_group().await.expect("it exists");
+    assert_eq!(
+        (&*group.state, &*group.assignor, group.members.len()),
+        ("Reconciling", "uniform", 2)
+    );
+    let me = second.group_metadata().member.expect("it is one").0;
+    let me = group.member(&me).expect("it is described");
+    assert!(me.topics.contains(&TopicName::from("t")) && me.pattern.is_none());
+    let awaited: Vec<_> = group.awaited(me).collect();
+    assert_eq!((awaited.len(), me.target.len(), me.assignment.len()), (1, 1, 0), "{group:?}");
+    let holder = awaited[0].1.expect("somebody has it");
+    assert_eq!((&*holder.client_id, holder.assignment.len()), ("one", 2));
+    let own = second.diagnose().await.expect("it is alive");
+    assert_eq!(waits(&own), [&Wait::Assignment], "{own}");
+    first.close(SECOND).await;
+    second.close(SECOND).await;
 }

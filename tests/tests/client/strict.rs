@@ -188,7 +188,7 @@ async fn world(situation: Situation) -> World {
     World { consumer, _cluster: cluster, _other: other, _commits: commits }
 }
 
-const CALLS: [&str; 22] = [
+const CALLS: [&str; 23] = [
     "poll",
     "subscribe",
     "subscribe_with",
@@ -211,6 +211,7 @@ const CALLS: [&str; 22] = [
     "list_topics",
     "seek_to_end",
     "diagnose",
+    "describe_group",
 ];
 
 /// How a call ended, in few words.
@@ -245,6 +246,7 @@ async fn call(name: &str, mut consumer: Consumer) -> (String, Option<Consumer>) 
         "list_topics" => told(consumer.list_topics().await),
         "seek_to_end" => told(consumer.seek_to_end([at]).await),
         "diagnose" => told(consumer.diagnose().await),
+        "describe_group" => told(consumer.describe_group().await),
         "seek" => told(consumer.seek(&at, 3).await),
         "pause" => told(consumer.pause([at]).await),
         "resume" => told(consumer.resume([at]).await),

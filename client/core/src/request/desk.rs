@@ -412,6 +412,21 @@ impl<Q: Question, P: Clone> Desk<Q, P> {
         Ok(Some(askers))
     }
 
+    /// A request cannot be put on the wire: who waits for it.
+    pub fn on_unspoken(
+        &mut self,
+        peer: Peer,
+        request: RequestId,
+        out: &mut Orders<Q, P>,
+    ) -> Vec<Asker<P>> {
+        let askers =
+            self.with(peer, out, |connection, _, out| connection.on_unspoken(request, out));
+        for asker in &askers {
+            self.ledger.on_landed(asker.ticket, self.config.mutant);
+        }
+        askers
+    }
+
     /// What an answer meant was carried out: sends what it made room for.
     pub fn on_room(&mut self, peer: Peer, out: &mut Orders<Q, P>) {
         self.hurry(peer, out);

@@ -7,6 +7,8 @@ pub enum Kind {
     Metadata,
     /// The group's coordinator.
     FindCoordinator,
+    /// The group's members, epochs and assignments.
+    ConsumerGroupDescribe,
     /// A heartbeat of the group.
     ConsumerGroupHeartbeat,
     /// A commit.
@@ -30,6 +32,7 @@ impl Kind {
         match self {
             Self::Metadata => "Metadata",
             Self::FindCoordinator => "FindCoordinator",
+            Self::ConsumerGroupDescribe => "ConsumerGroupDescribe",
             Self::ConsumerGroupHeartbeat => "ConsumerGroupHeartbeat",
             Self::OffsetCommit => "OffsetCommit",
             Self::OffsetFetch => "OffsetFetch",

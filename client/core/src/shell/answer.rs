@@ -51,6 +51,25 @@ impl<C: Chunk> Shell<C> {
         self.carry_out(orders);
     }
 
+    /// A broker does not speak what it was to be asked: only who can do without it asks for that.
+    pub(super) fn on_unspoken(&mut self, peer: Peer, request_id: RequestId) {
+        let mut orders = Orders::new();
+        let askers = self.peers.desk.on_unspoken(peer, request_id, &mut orders);
+        self.carry_out(orders);
+        for Asker { ticket, purpose } in askers {
+            self.accounts.refused(ticket, ErrorCode::UnsupportedVersion);
+            match purpose {
+                Purpose::Group(call) => {
+                    self.on_group(call, Err(ErrorCode::UnsupportedVersion));
+                }
+                purpose => unreachable!("the handshake has made sure of {purpose:?}"),
+            }
+        }
+        let mut orders = Orders::new();
+        self.peers.desk.on_room(peer, &mut orders);
+        self.carry_out(orders);
+    }
+
     /// Brings one answer to all who asked; says whether it is of the kind that they asked for.
     fn on_answers(&mut self, askers: Vec<Asker<Purpose>>, response: Response<C>) -> bool {
         let error = response.error();
@@ -153,6 +172,7 @@ impl<C: Chunk> Shell<C> {
                 self.on_offsets(call, &asked, answer);
             }
             (Purpose::Topics(call), Response::Topics(answer)) => self.on_topics(call, answer),
+            (Purpose::Group(call), Response::Group(answer)) => self.on_group(call, answer),
             (Purpose::Listed(asked), Response::ListOffsets(mut answer)) => {
                 let mut orders = Vec::new();
                 for (id, incarnation) in asked {
@@ -226,7 +246,9 @@ impl<C: Chunk> Shell<C> {
             Purpose::Committed(call, asked) | Purpose::Offsets(call, asked) => {
                 self.on_inquiry_lost(call, asked.values());
             }
-            Purpose::Topics(call) => self.on_inquiry_lost(call, [].into_iter()),
+            Purpose::Topics(call) | Purpose::Group(call) => {
+                self.on_inquiry_lost(call, [].into_iter());
+            }
             Purpose::Listed(asked) => {
                 let mut orders = Vec::new();
                 for (id, incarnation) in asked {

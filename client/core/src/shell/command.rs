@@ -20,7 +20,8 @@ impl<C: Chunk> Shell<C> {
         if let (
             Command::Subscribe { call, .. }
             | Command::Commit { call, .. }
-            | Command::Committed { call, .. },
+            | Command::Committed { call, .. }
+            | Command::DescribeGroup { call, .. },
             false,
         ) = (&command, self.config.has_group)
         {
@@ -64,6 +65,10 @@ impl<C: Chunk> Shell<C> {
                 let question = Question::Topics { topic, is_asked: false };
                 self.inquire(call, Inquiry::new(question), timeout_ms);
             }
+            Command::DescribeGroup { call, timeout_ms } => {
+                let question = Question::Group { is_asked: false };
+                self.inquire(call, Inquiry::new(question), timeout_ms);
+            }
             Command::Lag { call, partition } => self.lag(call, partition),
             Command::Seek { call, partition, to } => self.seek(call, &partition, to),
             Command::Pause { call, partitions } => self.pause(call, &partitions, true),
@@ -100,6 +105,7 @@ impl<C: Chunk> Shell<C> {
             | Command::Committed { .. }
             | Command::Offsets { .. }
             | Command::Topics { .. }
+            | Command::DescribeGroup { .. }
             | Command::Lag { .. }
             | Command::Seek { .. }
             | Command::Pause { .. }
@@ -119,6 +125,7 @@ impl<C: Chunk> Shell<C> {
             | Command::Committed { call, .. }
             | Command::Offsets { call, .. }
             | Command::Topics { call, .. }
+            | Command::DescribeGroup { call, .. }
             | Command::Lag { call, .. }
             | Command::Seek { call, .. }
             | Command::Pause { call, .. }

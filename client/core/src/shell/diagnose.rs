@@ -197,6 +197,7 @@ impl<C: Chunk> Shell<C> {
                     | Purpose::Committed(..)
                     | Purpose::Offsets(..)
                     | Purpose::Topics(_)
+                    | Purpose::Group(_)
                     | Purpose::Fetch(_)
                     | Purpose::Rider => {}
                 }

@@ -12,7 +12,9 @@ use crate::call::{ById, Call, Inquiry, Question};
 use crate::disposition::data_path::{Action, data_path};
 use crate::request::desk::{Peer, To};
 use crate::request::ledger::Ticket;
-use crate::request::{ListOffset, ListedOffset, OffsetsFetched, Request, TopicsDescribed};
+use crate::request::{
+    GroupDescription, ListOffset, ListedOffset, OffsetsFetched, Request, TopicsDescribed,
+};
 use crate::{Answer, CallFault, CallId, Chunk};
 use evenkeel_spec::words::{ErrorCode, NodeId, TopicIdPartition, TopicPartition};
 use std::collections::BTreeMap;
@@ -26,7 +28,56 @@ impl<C: Chunk> Shell<C> {
         self.metadata.on_asked(self.calls.topics());
         self.ask_leaders();
         self.ask_topics();
-        self.ask_committed()
+        let is_wanted = self.ask_group();
+        self.ask_committed() || is_wanted
+    }
+
+    /// Says whether a coordinator must be found first.
+    fn ask_group(&mut self) -> bool {
+        let waits = |inquiry: &Inquiry| {
+            inquiry.question == Question::Group { is_asked: false } && !inquiry.is_pausing
+        };
+        let asking = self.calls.inquiries().filter(|(_, inquiry)| waits(inquiry));
+        let asking: Vec<_> = asking.map(|(id, _)| id).collect();
+        let is_wanted = !asking.is_empty() && self.group.coordinator().is_none();
+        for id in asking {
+            let Some(coordinator) = self.group.coordinator() else {
+                self.accounts.place(Ticket::Call(id), Place::Coordinator, self.now);
+                self.want_coordinator();
+                continue;
+            };
+            if let Some(Inquiry { question: Question::Group { is_asked }, .. }) =
+                self.calls.inquiry(id)
+            {
+                *is_asked = true;
+            }
+            self.send_to(To::Coordinator(coordinator), Request::DescribeGroup, Purpose::Group(id));
+        }
+        is_wanted
+    }
+
+    pub(super) fn on_group(
+        &mut self,
+        call_id: CallId,
+        answer: Result<GroupDescription, ErrorCode>,
+    ) {
+        let Some(call) = self.calls.inquiry(call_id) else { return };
+        call.on_none([].into_iter());
+        let code = match answer {
+            Ok(group) => return self.end_call(call_id, Ok(Answer::Group(group))),
+            Err(code) => code,
+        };
+        call.last = Some(code);
+        // What the coordinator answers here, it answers to `OffsetFetch` as well.
+        let refused = match data_path(code).offset_fetch {
+            Action::FindCoordinator => {
+                self.with_group(crate::group::Group::on_not_coordinator);
+                None
+            }
+            Action::Retry | Action::RefreshMetadata => None,
+            Action::Tell | Action::Reset | Action::Absent | Action::Rebootstrap => Some(code),
+        };
+        self.go_on(call_id, refused);
     }
 
     fn ask_committed(&mut self) -> bool {
@@ -243,7 +294,9 @@ impl<C: Chunk> Shell<C> {
 
     /// No coordinator can be found for the group, for good.
     pub(super) fn refuse_committed(&mut self, code: ErrorCode) {
-        let is_asked = |call: &Inquiry| matches!(call.question, Question::Committed(_));
+        let is_asked = |call: &Inquiry| {
+            matches!(call.question, Question::Committed(_) | Question::Group { .. })
+        };
         let mut calls: Vec<CallId> = Vec::new();
         calls.extend(self.calls.inquiries().filter(|(_, call)| is_asked(call)).map(|(id, _)| id));
         for id in calls {
@@ -260,7 +313,7 @@ impl<C: Chunk> Shell<C> {
         let is_open = match &call.question {
             Question::Committed(parts) => parts.unasked().next().is_some(),
             Question::Offsets(parts) => parts.unasked().next().is_some(),
-            Question::Topics { .. } => true,
+            Question::Topics { .. } | Question::Group { .. } => true,
         };
         if !is_open || std::mem::replace(&mut call.is_pausing, true) {
             return;
@@ -295,7 +348,7 @@ impl<C: Chunk> Shell<C> {
                     None => parts.whole().map(Answer::Offsets).map(Ok),
                 }
             }
-            Question::Topics { .. } => None,
+            Question::Topics { .. } | Question::Group { .. } => None,
         }
     }
 

@@ -148,6 +148,7 @@ enum Purpose {
     Committed(CallId, ById),
     Offsets(CallId, ById),
     Topics(CallId),
+    Group(CallId),
     Listed(BTreeMap<TopicIdPartition, Incarnation>),
     Fetch(NodeId),
     /// A call whose commit goes out with the group's: the group answers it.
@@ -158,7 +159,10 @@ impl Purpose {
     /// Whose attempt it is, if a call's.
     fn call(&self) -> Option<CallId> {
         match self {
-            Self::Committed(call, _) | Self::Offsets(call, _) | Self::Topics(call) => Some(*call),
+            Self::Committed(call, _)
+            | Self::Offsets(call, _)
+            | Self::Topics(call)
+            | Self::Group(call) => Some(*call),
             Self::Metadata
             | Self::Lookup(_)
             | Self::Heartbeat(_)
@@ -173,7 +177,11 @@ impl Purpose {
     fn lane(&self) -> Lane {
         match self {
             Self::Fetch(_) => Lane::Records,
-            Self::Committed(..) | Self::Offsets(..) | Self::Topics(_) | Self::Rider => Lane::User,
+            Self::Committed(..)
+            | Self::Offsets(..)
+            | Self::Topics(_)
+            | Self::Group(_)
+            | Self::Rider => Lane::User,
             Self::Metadata
             | Self::Lookup(_)
             | Self::Heartbeat(_)
@@ -300,6 +308,15 @@ impl<C: Chunk> Shell<C> {
         self.input(now, |shell| {
             if let Some(peer) = shell.peers.of(connection) {
                 shell.on_response(peer, connection, request_id, answer);
+            }
+        });
+    }
+
+    /// A request cannot be put on the wire, since the broker does not speak its API.
+    pub fn handle_unspoken(&mut self, now: Time, connection: ConnectionId, request_id: RequestId) {
+        self.input(now, |shell| {
+            if let Some(peer) = shell.peers.of(connection) {
+                shell.on_unspoken(peer, request_id);
             }
         });
     }

@@ -1,6 +1,7 @@
 //! `evenkeel consume`: a member of a group that prints what it reads, until a signal.
 
 mod events;
+mod explain;
 mod line;
 mod listener;
 
@@ -8,6 +9,7 @@ use super::output::{complain, emit, print};
 use super::signal::Ends;
 use super::{Failure, Format, Outcome};
 use evenkeel::{CloseReport, ConfigError, Consumer, PartitionRecords, PollError, Records};
+use explain::Explainer;
 use listener::Narrator;
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -52,6 +54,12 @@ pub(super) struct Args {
     /// Write down the run, as far as the group is concerned, to this file: for `evenkeel validate`.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
+    /// While nothing arrives, say on standard error each SECONDS (5, if not given) why: for each
+    /// partition one reason with how long it has been, what this member waits for, and who of the
+    /// group has what, as its coordinator describes it.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "5",
+        value_parser = clap::value_parser!(u64).range(1..))]
+    explain: Option<u64>,
 }
 
 /// When offsets are committed.
@@ -101,7 +109,9 @@ async fn consume(args: Args, format: Format) -> Result<Outcome, Failure> {
         consumer.subscribe(args.topics).await
     };
     subscribed.map_err(|error| Failure::Usage(error.to_string()))?;
-    let mut reader = Reader { committing, style, left: args.max_messages, told: BTreeSet::new() };
+    let explainer = args.explain.map(|seconds| Explainer::new(Duration::from_secs(seconds)));
+    let (left, told) = (args.max_messages, BTreeSet::new());
+    let mut reader = Reader { committing, style, left, told, explainer };
     let read = reader.read(&mut consumer, &mut ends).await;
     // Whoever asks a second time does not want to wait any longer.
     let report = tokio::select! {
@@ -170,6 +180,8 @@ struct Reader {
     left: Option<u64>,
     /// Complaints made, each once.
     told: BTreeSet<String>,
+    /// Says why nothing arrives.
+    explainer: Option<Explainer>,
 }
 
 /// What of one partition's records is taken.
@@ -190,13 +202,18 @@ impl Reader {
                 Ok(records) => records,
                 Err(error) => {
                     self.judge(&error)?;
-                    continue;
+                    Records::default()
                 }
             };
             let taken = self.take(&records);
             if taken.is_empty() {
-                continue;
+                tokio::select! {
+                    biased;
+                    () = ends.wait() => return Ok(()),
+                    () = self.explain(consumer) => continue,
+                }
             }
+            self.explainer.iter_mut().for_each(Explainer::on_records);
             let text = match self.style {
                 Style::Events => events::records_consumed(&taken),
                 Style::Lines => line::human(&taken),
@@ -212,6 +229,15 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// Says why nothing arrives, if that was asked for and it is time.
+    async fn explain(&mut self, consumer: &Consumer) {
+        if let Some(explainer) = &mut self.explainer
+            && let Some(explanation) = explainer.explain(consumer).await
+        {
+            complain(&explanation);
+        }
     }
 
     /// As many of the records as are wanted.
@@ -312,6 +338,7 @@ Examples:
   evenkeel consume --bootstrap localhost:9092 --group g --topic orders --max-messages 10 --format json
   evenkeel consume --bootstrap localhost:9092 --group g --topic orders --events
   evenkeel consume --bootstrap localhost:9092 --group g --topic orders --record run.jsonl
+  evenkeel consume --bootstrap localhost:9092 --group g --topic orders --explain 10
   evenkeel consume --bootstrap localhost:9092 --group g --topic orders --callback-ms 8000 --jaeger";
 
 #[cfg(test)]
@@ -330,6 +357,7 @@ mod tests {
             events,
             record: None,
             callback_ms: None,
+            explain: None,
         };
         args.committing()
     }

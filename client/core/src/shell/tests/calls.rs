@@ -235,3 +235,55 @@ fn the_coordinator_is_looked_for_only_as_long_as_somebody_needs_it() {
     world.run(60_000);
     assert!(sent(&world, "FindCoordinator") <= lookups + 1, "L1: nobody needs it any more");
 }
+
+fn describe(world: &mut World, timeout_ms: u64) -> CallId {
+    world.call(|call| Command::DescribeGroup { call, timeout_ms })
+}
+
+#[test]
+fn the_coordinator_describes_the_group_once_for_all_who_ask_before_it_is_sent() {
+    let mut world = World::new(config());
+    let calls = [describe(&mut world, 1_000), describe(&mut world, 1_000)];
+    world.run(1_000);
+    for call in calls {
+        let Ok(Answer::Group(group)) = &world.done[&call] else { panic!("{:?}", world.done) };
+        assert_eq!((&*group.state, group.epoch.0), ("Empty", 7));
+    }
+    assert_eq!(sent(&world, "DescribeGroup"), 1);
+}
+
+#[test]
+fn a_coordinator_that_moved_is_found_and_one_that_loads_is_asked_again() {
+    let mut world = World::new(config());
+    let first = describe(&mut world, 1_000);
+    world.run(1_000);
+    world.coordinator = NODES[1];
+    world.describe_errors.push_back(ErrorCode::CoordinatorLoadInProgress);
+    let second = describe(&mut world, 1_000);
+    world.run(1_000);
+    assert!(world.done[&first].is_ok() && world.done[&second].is_ok(), "{:?}", world.done);
+    assert_eq!(sent(&world, "FindCoordinator"), 2);
+    world.describe_errors.push_back(ErrorCode::GroupIdNotFound);
+    let third = describe(&mut world, 1_000);
+    world.run(1_000);
+    assert_eq!(world.done[&third], Err(CallFault::Refused(ErrorCode::GroupIdNotFound)));
+}
+
+#[test]
+fn a_broker_that_does_not_describe_groups_is_good_for_everything_else() {
+    let (mut world, _) = joined(&[10, 10]);
+    world.describes_none = true;
+    world.consume(20);
+    let call = describe(&mut world, 1_000);
+    world.run(1_000);
+    assert_eq!(world.done[&call], Err(CallFault::Refused(ErrorCode::UnsupportedVersion)));
+    let offsets = offsets(&mut world, &[("orders", 0, OffsetAt::Latest)], 1_000);
+    world.run(1_000);
+    assert!(world.done[&offsets].is_ok(), "{:?}", world.done);
+    assert!(
+        world
+            .closed_connections
+            .iter()
+            .all(|(_, reason)| { matches!(reason, crate::DisconnectReason::Needless) })
+    );
+}

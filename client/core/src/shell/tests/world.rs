@@ -3,8 +3,9 @@
 
 use super::truth::Truth;
 use crate::request::{
-    Answered, Coordinator, Ended, Fetched, ListedOffset, Metadata, OffsetAt, PartitionDescription,
-    PartitionMetadata, Request, Response, TopicDescription, TopicMetadata, Unsupported,
+    Answered, Coordinator, Ended, Fetched, GroupDescription, ListedOffset, Metadata, OffsetAt,
+    PartitionDescription, PartitionMetadata, Request, Response, TopicDescription, TopicMetadata,
+    Unsupported,
 };
 use crate::{
     Address, Answer, CallFault, CallId, Callback, Cause, Chunk, CloseReport, Command, Config,
@@ -119,6 +120,9 @@ pub(crate) struct World {
     pub(crate) heartbeat_errors: VecDeque<ErrorCode>,
     pub(crate) offset_fetch_errors: VecDeque<ErrorCode>,
     pub(crate) lookup_errors: VecDeque<ErrorCode>,
+    pub(crate) describe_errors: VecDeque<ErrorCode>,
+    /// No broker describes groups.
+    pub(crate) describes_none: bool,
     pub(crate) fetch_errors: BTreeMap<TopicIdPartition, VecDeque<ErrorCode>>,
     /// What metadata says of a topic instead of its partitions.
     pub(crate) topic_errors: BTreeMap<TopicName, ErrorCode>,
@@ -190,6 +194,8 @@ impl World {
             heartbeat_errors: VecDeque::new(),
             offset_fetch_errors: VecDeque::new(),
             lookup_errors: VecDeque::new(),
+            describe_errors: VecDeque::new(),
+            describes_none: false,
             fetch_errors: BTreeMap::new(),
             topic_errors: BTreeMap::new(),
             damaged_at: None,
@@ -381,6 +387,11 @@ impl World {
                 self.truth.on_gone(connection);
                 self.closed_connections.push((self.now, reason));
             }
+            Output::Send { connection, request_id, request: Request::DescribeGroup, .. }
+                if self.describes_none =>
+            {
+                self.shell.handle_unspoken(Time(self.now), connection, request_id);
+            }
             Output::Send { connection, request_id, request, .. } => {
                 let node = self.connections.get(&connection).copied();
                 self.truth.on_sent(node, (connection, request_id), &request);
@@ -470,6 +481,7 @@ impl World {
             Request::Metadata { topics } => Response::Metadata(self.metadata(topics)),
             Request::Topics { topic } => Response::Topics(Ok(self.described(topic))),
             Request::FindCoordinator => Response::FindCoordinator(self.find_coordinator()),
+            Request::DescribeGroup => Response::Group(self.described_group(node)),
             Request::Heartbeat(heartbeat) => Response::Heartbeat(self.heartbeat(node, &heartbeat)),
             Request::OffsetCommit { commit, .. } => {
                 let results = commit.offsets.keys().map(|id| (*id, Ok(()))).collect();
@@ -530,6 +542,21 @@ impl World {
     fn find_coordinator(&mut self) -> Result<Coordinator, ErrorCode> {
         let found = Coordinator { node: self.coordinator, address: address(self.coordinator) };
         self.lookup_errors.pop_front().map_or(Ok(found), Err)
+    }
+
+    /// A group without members.
+    fn described_group(&mut self, node: NodeId) -> Result<GroupDescription, ErrorCode> {
+        if node != self.coordinator {
+            return Err(ErrorCode::NotCoordinator);
+        }
+        let group = GroupDescription {
+            state: "Empty".into(),
+            epoch: Epoch(7),
+            assignment_epoch: Epoch(7),
+            assignor: "uniform".into(),
+            members: Vec::new(),
+        };
+        self.describe_errors.pop_front().map_or(Ok(group), Err)
     }
 
     fn described(&self, topic: Option<TopicName>) -> BTreeMap<TopicName, TopicDescribed> {
@@ -646,6 +673,7 @@ pub(crate) fn name(request: &Request) -> &'static str {
         Request::Metadata { .. } => "Metadata",
         Request::Topics { .. } => "Topics",
         Request::FindCoordinator => "FindCoordinator",
+        Request::DescribeGroup => "DescribeGroup",
         Request::Heartbeat(_) => "Heartbeat",
         Request::OffsetCommit { .. } => "OffsetCommit",
         Request::OffsetFetch { .. } => "OffsetFetch",
