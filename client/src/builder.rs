@@ -28,6 +28,8 @@ pub struct ConsumerBuilder {
     links: Links,
     #[cfg(feature = "otel")]
     meter: Option<opentelemetry::metrics::Meter>,
+    #[cfg(feature = "mutants")]
+    requests_mutant: Option<evenkeel_core::request::Mutant>,
 }
 
 impl ConsumerBuilder {
@@ -41,6 +43,8 @@ impl ConsumerBuilder {
             links: Links::No,
             #[cfg(feature = "otel")]
             meter: None,
+            #[cfg(feature = "mutants")]
+            requests_mutant: None,
         }
     }
 
@@ -192,13 +196,26 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Seeds a fault into the machine of requests: for benchmarks that compare.
+    #[cfg(feature = "mutants")]
+    #[doc(hidden)]
+    pub fn requests_mutant(mut self, mutant: Option<evenkeel_core::request::Mutant>) -> Self {
+        self.requests_mutant = mutant;
+        self
+    }
+
     /// Checks everything and starts the background. Works outside of a runtime. Connects to nobody
     /// until the first call that needs a broker.
     ///
     /// # Errors
     /// See [`ConfigError`].
     pub fn build(self) -> Result<Consumer, ConfigError> {
-        let config = self.properties.check()?;
+        #[cfg_attr(not(feature = "mutants"), expect(unused_mut, reason = "nothing is seeded"))]
+        let mut config = self.properties.check()?;
+        #[cfg(feature = "mutants")]
+        {
+            config.core.requests_mutant = self.requests_mutant;
+        }
         #[cfg(feature = "otel")]
         let metrics = self.meter.as_ref().map_or_else(Metrics::default, |meter| {
             let group = config.group_id.as_ref().map_or("", |group| group.as_str());

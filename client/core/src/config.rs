@@ -66,6 +66,10 @@ pub struct Config {
     #[cfg(feature = "mutants")]
     #[doc(hidden)]
     pub mutant: Option<crate::group::Mutant>,
+    /// The seeded fault of the requests, for who compares what is shipped with another choice.
+    #[cfg(feature = "mutants")]
+    #[doc(hidden)]
+    pub requests_mutant: Option<crate::request::Mutant>,
 }
 
 impl Config {
@@ -102,6 +106,8 @@ impl Config {
             jitter_seed: 0,
             #[cfg(feature = "mutants")]
             mutant: None,
+            #[cfg(feature = "mutants")]
+            requests_mutant: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Decides how what the project knows is asked for and told. Nothing is decided here about the
 //! protocol; whoever wants the figures without a terminal calls the model or replay.
 
+mod bench;
 mod broker;
 mod check;
 mod consume;
@@ -14,6 +15,7 @@ mod jaeger;
 mod jaeger;
 mod main_job;
 mod output;
+mod questions;
 mod replay;
 mod signal;
 mod story;
@@ -67,6 +69,10 @@ enum Command {
     Explore(explore::Args),
     /// Say whether recorded runs are behaviours that the model permits.
     Validate(validate::Args),
+    /// Answer the design questions by running: verdicts, figures, traces, curves.
+    Questions(questions::Args),
+    /// Measure the client in real time.
+    Bench(bench::Args),
     /// Run a test broker that any Kafka client can use.
     Broker(broker::Args),
     /// Consume topics as a member of a group and print the records.
@@ -151,6 +157,8 @@ impl Cli {
             Some(Command::Replay(args)) => replay::run(&args, format),
             Some(Command::Explore(args)) => explore::run(&args),
             Some(Command::Validate(args)) => validate::run(&args, format),
+            Some(Command::Questions(args)) => questions::run(&args, format),
+            Some(Command::Bench(args)) => bench::run(&args, format),
             Some(Command::Broker(args)) => broker::run(args, format),
             Some(Command::Consume(args)) => consume::run(args, format),
         }
@@ -232,6 +240,8 @@ Examples:
   evenkeel replay one-member                 its traces on the shipped core and client, in virtual time
   evenkeel explore two-members               click through the protocol at localhost:3000
   evenkeel validate run.jsonl                a run that consume --record wrote: is it permitted?
+  evenkeel questions                         why it is built as it is, in figures
+  evenkeel bench lanes                       the wait of a heartbeat under load, in real time
   evenkeel broker --topic orders:6           a broker on localhost:9092, logs in memory
   evenkeel consume --bootstrap localhost:9092 --group g --topic orders --from-beginning
 

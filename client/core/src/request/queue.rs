@@ -89,7 +89,7 @@ impl<Q: Question, A> Queue<Q, A> {
     /// Puts a request at the end of its lane, or attaches it to one that answers it too (Q5). What
     /// the system waits for does not stay in a later lane.
     pub fn push(&mut self, lane: Lane, question: Q, askers: Vec<A>, mutant: Option<Mutant>) {
-        let lane = if Mutant::OneLane.is(mutant) { Lane::System } else { lane };
+        let lane = if Mutant::OneLane.is(mutant) { Lane::User } else { lane };
         for older in Lane::ALL {
             let covered = |waiting: &Waiting<Q, A>| {
                 waiting.question.covers(&question)

@@ -229,6 +229,9 @@ impl<C: Chunk> Shell<C> {
             places_max: config.request_queue_max,
             user_in_flight_max: config.in_flight_max,
             dedicated: config.coordinator_connection == CoordinatorConnection::Dedicated,
+            #[cfg(feature = "mutants")]
+            mutant: config.requests_mutant,
+            #[cfg(not(feature = "mutants"))]
             mutant: None,
         };
         Self {

@@ -1,0 +1,84 @@
+//! The questions of the design thread "Consumer threading model refactor", answered by running.
+//!
+//! Each is a file with one function. Where the answer is a number, it comes from the shipped machines
+//! in virtual time against a scripted broker; where it is a rule, from the model: the slice is
+//! explored with the other choice seeded into the machine. The order of the lanes is a parameter of
+//! all of them, so that what depends on it is known. Snapshots: spec/questions.
+
+mod answer;
+mod broker;
+mod lanes;
+#[cfg(test)]
+mod tests;
+mod world;
+
+pub(crate) use answer::percentile;
+pub use answer::{Answer, Cell, Curve, Figures, Trace};
+
+use evenkeel_core::Config;
+use evenkeel_core::request::Mutant;
+
+/// A question.
+#[derive(Clone, Copy, Debug)]
+pub struct Question {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What is asked.
+    pub asked: &'static str,
+    answer: fn(Order) -> Findings,
+}
+
+/// In which order requests go out on a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Order {
+    /// As shipped: what the system needs first.
+    Lanes,
+    /// Another choice: as they were asked for, as in Kafka's consumer.
+    Fifo,
+}
+
+/// What a question's function finds out.
+#[derive(Debug)]
+struct Findings {
+    verdict: String,
+    world: String,
+    figures: Figures,
+    traces: Vec<Trace>,
+    curve: Option<Curve>,
+}
+
+/// Every question.
+pub const QUESTIONS: &[Question] = &[Question {
+    name: "lanes",
+    asked: "System requests first, or one FIFO? The wait of a heartbeat and evictions against the \
+            load of the application.",
+    answer: lanes::answer,
+}];
+
+impl Question {
+    /// The question of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        QUESTIONS.iter().find(|question| question.name == name).copied()
+    }
+
+    /// Runs what answers it, with requests in this order.
+    #[must_use]
+    pub fn answer(&self, order: Order) -> Answer {
+        let Findings { verdict, world, figures, traces, curve } = (self.answer)(order);
+        let Self { name, asked, .. } = *self;
+        Answer { name, asked, verdict, world, figures, seed: SEED, traces, curve }
+    }
+}
+
+impl Order {
+    /// A consumer of the only broker, with this order and otherwise Kafka's defaults.
+    fn config(self) -> Config {
+        let mut config = Config::new(vec![world::address()]);
+        config.jitter_seed = SEED;
+        config.requests_mutant = (self == Self::Fifo).then_some(Mutant::OneLane);
+        config
+    }
+}
+
+const SEED: u64 = 848;
