@@ -83,9 +83,17 @@ pub fn hunt<S: Judged>(seeded: &Seeded<S>) -> Hunted<S> {
 /// Every seeded fault of the group's world, the client's first.
 #[must_use]
 pub fn mutants() -> Vec<Seeded> {
-    let client = ClientMutant::ALL.iter().map(|&mutant| client(mutant));
+    let is_fault = |mutant: &&ClientMutant| !ClientMutant::CHOICES.contains(mutant);
+    let client = ClientMutant::ALL.iter().filter(is_fault).map(|&mutant| client(mutant));
     let coordinator = CoordinatorMutant::ALL.iter().map(|&mutant| coordinator(mutant));
     client.chain(coordinator).collect()
+}
+
+/// Every other choice of the client's machines, which no rule forbids, each with the slice that shows
+/// it: a hunt for it ends with [`Verdict::Survived`] and every state visited.
+#[must_use]
+pub fn choices() -> Vec<Seeded> {
+    ClientMutant::CHOICES.iter().map(|&mutant| client(mutant)).collect()
 }
 
 fn client(mutant: ClientMutant) -> Seeded {
@@ -121,6 +129,13 @@ fn client(mutant: ClientMutant) -> Seeded {
         M::FetchBeforeAssigned => (one(0), Verdict::Broken(Rule::ReturnedClosed)),
         M::JoinUntold => (bounds::one_member(), Verdict::Broken(Rule::SpokeOutside)),
         M::EmptyCommitHolds => (bounds::commits(), Verdict::DoesNotSettle),
+        M::StaleJoinsAtOnce | M::FatalJoinsAgain => (one(1), Verdict::Broken(Rule::SpokeOutside)),
+        M::Unacknowledged => (two(0), Verdict::DoesNotSettle),
+        M::LeaveAtOnce => (one(0), Verdict::Broken(Rule::HeldAfterLoss)),
+        M::SubscribeEndsRevocation => (narrowing_listener(), Verdict::Broken(Rule::ReleasedUntold)),
+        M::RevokeUncommitted | M::CommitAfterRevoked | M::RevocableUnnamed => {
+            (listening(0), Verdict::Survived)
+        }
         M::NoFullAfterLostAnswer => (one(1), Verdict::Broken(Rule::RetryIncomplete)),
         M::FencedJoinAtOnce => (one(1), Verdict::Broken(Rule::RetriedAtOnce)),
     };
@@ -260,4 +275,9 @@ fn narrowing_two() -> Slice {
     let mut slice = Slice { topics: bounds::topics(2, 2), ..two(0) };
     slice.budget.narrows = 1;
     slice
+}
+
+/// The same with listeners.
+fn narrowing_listener() -> Slice {
+    Slice { listener: true, ..narrowing_two() }
 }

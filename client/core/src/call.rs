@@ -101,12 +101,16 @@ impl<Q: Clone, A: Clone> Parts<Q, A> {
 
     /// What was not answered yet.
     pub(crate) fn missing(&self) -> impl Iterator<Item = (&TopicPartition, &Q)> {
-        self.wanted.iter().filter(|(partition, _)| !self.found.contains_key(partition))
+        let missing = self.wanted.iter();
+        let missing = missing.filter(|(partition, _)| !self.found.contains_key(partition));
+        missing.take(self.wanted.len().saturating_sub(self.found.len()))
     }
 
-    /// What is not answered and no request asks for.
+    /// What is not answered and no request asks for. Counted before it is looked for, since it is
+    /// asked of every open call after every input.
     pub(crate) fn unasked(&self) -> impl Iterator<Item = (&TopicPartition, &Q)> {
-        self.missing().filter(|(partition, _)| !self.asked.contains(partition))
+        let unasked = self.missing().filter(|(partition, _)| !self.asked.contains(partition));
+        unasked.take(self.wanted.len().saturating_sub(self.found.len() + self.asked.len()))
     }
 
     /// A request asks for this one.
@@ -143,13 +147,12 @@ impl Inquiry {
         Self::new(Question::Committed(Parts::new(wanted)))
     }
 
-    /// The topics that must be known before leaders can be asked.
-    fn topics(&self) -> BTreeSet<TopicName> {
-        let name = |partition: &TopicPartition| partition.topic.clone();
+    /// Shows the topics that must be known before leaders can be asked.
+    fn for_each_topic<'a>(&'a self, mut f: impl FnMut(&'a TopicName)) {
         match &self.question {
-            Question::Committed(parts) => parts.missing().map(|(p, ())| name(p)).collect(),
-            Question::Offsets(parts) => parts.missing().map(|(p, _)| name(p)).collect(),
-            Question::Topics { .. } | Question::Group { .. } => BTreeSet::new(),
+            Question::Committed(parts) => parts.missing().for_each(|(p, ())| f(&p.topic)),
+            Question::Offsets(parts) => parts.missing().for_each(|(p, _)| f(&p.topic)),
+            Question::Topics { .. } | Question::Group { .. } => {}
         }
     }
 
@@ -257,9 +260,14 @@ impl Calls {
     /// Topics that calls ask about.
     pub(crate) fn topics(&self) -> BTreeSet<TopicName> {
         let mut topics = BTreeSet::new();
+        let mut last = None;
         for call in self.open.values() {
             if let Call::Inquiry(inquiry) = call {
-                topics.extend(inquiry.topics());
+                inquiry.for_each_topic(|topic| {
+                    if last.replace(topic) != Some(topic) {
+                        topics.insert(topic.clone());
+                    }
+                });
             }
         }
         topics

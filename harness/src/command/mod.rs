@@ -18,7 +18,7 @@ mod output;
 mod questions;
 mod replay;
 mod signal;
-mod story;
+pub(crate) mod story;
 mod telemetry;
 mod validate;
 

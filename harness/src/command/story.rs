@@ -6,7 +6,7 @@ use evenkeel_model::system::State;
 use evenkeel_spec::words::{MemberId, TopicIdPartition};
 
 /// One line a step: its number, the action, the world after it.
-pub(super) fn lines(slice: &Slice, path: &PathOf<Slice>) -> Vec<String> {
+pub(crate) fn lines(slice: &Slice, path: &PathOf<Slice>) -> Vec<String> {
     let names: Vec<String> = path.actions.iter().map(ToString::to_string).collect();
     let width = names.iter().map(String::len).max().unwrap_or(0);
     let steps = names.iter().zip(path.states.iter().skip(1)).enumerate();

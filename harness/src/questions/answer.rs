@@ -135,9 +135,8 @@ impl Answer {
             table.row([name.clone()].into_iter().chain(cells).collect());
         }
         let table = table.text();
-        let mut text = format!(
-            "# {name}\n{asked}\n\n{verdict}\n\n{table}\nMeasured: {world} Seed {seed}.\n"
-        );
+        let mut text =
+            format!("# {name}\n{asked}\n\n{verdict}\n\n{table}\nMeasured: {world} Seed {seed}.\n");
         for Trace { of, steps } in traces {
             write!(text, "\n{of}:\n{}\n", steps.join("\n")).expect("a string takes any text");
         }

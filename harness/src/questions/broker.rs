@@ -247,11 +247,7 @@ impl Broker {
         TopicMetadata { id: TOPIC_ID, partitions }
     }
 
-    fn heartbeat(
-        &mut self,
-        heartbeat: &Heartbeat,
-        now: u64,
-    ) -> Result<HeartbeatAnswer, ErrorCode> {
+    fn heartbeat(&mut self, heartbeat: &Heartbeat, now: u64) -> Result<HeartbeatAnswer, ErrorCode> {
         self.expire(now);
         let interval = self.terms.heartbeat_interval_ms;
         let answer = |epoch, assignment| {

@@ -22,6 +22,7 @@ pub(super) struct Ran {
     pub(super) evictions: u64,
     pub(super) completed: u64,
     pub(super) refused: u64,
+    #[cfg(test)]
     pub(super) open_min: usize,
 }
 
@@ -126,6 +127,7 @@ pub(super) fn run(order: Order, load: Load) -> Ran {
         evictions: world.broker.evictions,
         completed: world.calls.completed,
         refused: world.calls.refused,
+        #[cfg(test)]
         open_min,
     }
 }

@@ -6,10 +6,19 @@
 //! all of them, so that what depends on it is known. Snapshots: spec/questions.
 
 mod answer;
+mod bounded;
 mod broker;
+mod bulking;
+mod connections;
 mod lanes;
+mod model;
+mod owed;
+mod revocation;
+mod states;
 #[cfg(test)]
 mod tests;
+mod timed_out;
+mod undrained;
 mod world;
 
 pub(crate) use answer::percentile;
@@ -48,12 +57,51 @@ struct Findings {
 }
 
 /// Every question.
-pub const QUESTIONS: &[Question] = &[Question {
-    name: "lanes",
-    asked: "System requests first, or one FIFO? The wait of a heartbeat and evictions against the \
-            load of the application.",
-    answer: lanes::answer,
-}];
+pub const QUESTIONS: &[Question] = &[
+    Question {
+        name: "lanes",
+        asked: "System requests first, or one FIFO? The wait of a heartbeat and evictions against \
+                the load of the application.",
+        answer: lanes::answer,
+    },
+    Question {
+        name: "queue",
+        asked: "A bounded queue, an unbounded queue, or a buffer in the application?",
+        answer: bounded::answer,
+    },
+    Question {
+        name: "undrained",
+        asked: "What if the application does not drain what the background has for it?",
+        answer: undrained::answer,
+    },
+    Question {
+        name: "timed-out",
+        asked: "Send what has already timed out?",
+        answer: timed_out::answer,
+    },
+    Question {
+        name: "connections",
+        asked: "One connection or two, with and without throttling?",
+        answer: connections::answer,
+    },
+    Question { name: "bulking", asked: "How much does bulking save?", answer: bulking::answer },
+    Question {
+        name: "states",
+        asked: "Are all the rebalance states needed? Each left out in turn.",
+        answer: states::answer,
+    },
+    Question {
+        name: "revocation-commit",
+        asked: "The automatic commit before the revoked callback, or after it (KAFKA-14224)?",
+        answer: revocation::answer,
+    },
+    Question {
+        name: "owed-callback",
+        asked: "Is the revoked callback still owed when the subscription changed first, or should a \
+                subscribe be refused while a revocation runs?",
+        answer: owed::answer,
+    },
+];
 
 impl Question {
     /// The question of this name.

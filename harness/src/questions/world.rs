@@ -137,6 +137,28 @@ impl World {
         }
     }
 
+    /// Stays inside of poll until something is delivered or a callback is called, at most this long.
+    pub(super) fn poll_for(&mut self, ms: u64) {
+        self.polled_at = self.now;
+        let deadline = self.now + ms;
+        self.command(Command::Poll { taken: self.taken });
+        while self.delivered.is_empty() && self.callbacks.is_empty() && self.step(deadline) {}
+        while let Some(number) = self.delivered.pop_front() {
+            self.taken = number;
+        }
+        if self.callbacks.is_empty() {
+            self.command(Command::PollEnded);
+        }
+    }
+
+    /// The callback that is open returns well, and the poll that it was called in with nothing.
+    pub(super) fn return_from_callback(&mut self) {
+        if let Some((incarnation, _)) = self.callbacks.pop_front() {
+            self.command(Command::CallbackDone { incarnation, ok: true });
+            self.command(Command::PollEnded);
+        }
+    }
+
     /// Polls once a minute, so that the member is not taken for stuck.
     pub(super) fn poll_now_and_then(&mut self) {
         if self.now >= self.polled_at + 60_000 {
@@ -157,19 +179,33 @@ impl World {
 
     /// A call that is counted.
     pub(super) fn call(&mut self, make: impl FnOnce(CallId) -> Command) {
+        self.call_since(self.now, make);
+    }
+
+    fn call_since(&mut self, since: u64, make: impl FnOnce(CallId) -> Command) {
         let call = self.next_call();
         self.calls.offered += 1;
         self.calls.last_refused = false;
-        self.calls.open.insert(call, self.now);
+        self.calls.open.insert(call, since);
         self.command(make(call));
         self.calls.open_max = self.calls.open_max.max(self.calls.open.len());
     }
 
     /// Asks for the offset at a date that nobody has asked for, so that it is a request of its own.
     pub(super) fn ask(&mut self, timeout_ms: u64) {
+        self.ask_since(self.now, timeout_ms);
+    }
+
+    /// The same for something that was to be asked since a date: its time counts from there.
+    pub(super) fn ask_since(&mut self, since: u64, timeout_ms: u64) {
         let at = OffsetAt::Timestamp(self.next_call + 1);
         let wanted = BTreeMap::from([(TopicPartition::new(TOPIC, 0), at)]);
-        self.call(|call| Command::Offsets { call, wanted, timeout_ms });
+        self.call_since(since, |call| Command::Offsets { call, wanted, timeout_ms });
+    }
+
+    /// How many requests of an API were put on the wire.
+    pub(super) fn sent_of(&self, api: &str) -> u64 {
+        self.sent.iter().filter(|(_, _, sent)| *sent == api).count() as u64
     }
 
     /// Calls that are not over.

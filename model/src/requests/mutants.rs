@@ -55,7 +55,7 @@ fn seeded(mutant: Mutant) -> Seeded<Slice> {
         M::AnswerReachesOne => (small(&[], 2), Rule::Unanswered),
         M::LandedForgotten => (lost(), Rule::OutcomeUntrue),
         M::ThrottleIgnored => (throttled(&[Own::Presence]), Rule::SentThrottled),
-        M::ThrottledSystem => (throttled(&[Own::Presence]), Rule::SystemWaited),
+        M::OneConnection | M::ThrottledSystem => (throttled(&[Own::Presence]), Rule::SystemWaited),
         M::CommitOvertaken | M::HeartbeatLeftBehind | M::HeartbeatOvertaken => {
             (bounds::order(), Rule::Overtaken)
         }

@@ -38,9 +38,10 @@ impl Group {
         let told = self.is_told();
         let may_join = match self.member.state() {
             State::Subscribed => self.inside || Mutant::JoinWithoutPoll.is(self.config.mutant),
-            State::Stale => self.inside && told,
+            State::Stale => (self.inside || self.has(Mutant::StaleJoinsAtOnce)) && told,
             State::Fenced => told,
-            State::Unsubscribed | State::Joining | State::Joined(_) | State::Fatal => false,
+            State::Unsubscribed | State::Joining | State::Joined(_) => false,
+            State::Fatal => told && self.has(Mutant::FatalJoinsAgain),
         };
         if may_join && self.ending.is_none() {
             self.member.join();
@@ -63,7 +64,8 @@ impl Group {
                 Phase::Withheld(gone) => self.commit_before(gone),
                 Phase::Committing(gone) => self.await_commit(gone),
                 Phase::Revocable(gone) => self.revoke(gone, out),
-                Phase::Revoking(_) | Phase::Assigning(_) => false,
+                Phase::Revoking(gone) => self.let_go_committed(&gone, out),
+                Phase::Assigning(_) => false,
             };
             if !goes_on {
                 return;
@@ -95,7 +97,7 @@ impl Group {
         if !(hurries || callable && is_done) {
             return false;
         }
-        if self.config.auto_commit {
+        if self.config.auto_commit && !self.has(Mutant::CommitAfterRevoked) {
             self.commit.commit_released(Some(&gone), self.config.mutant);
         }
         self.reconcile.enter(Phase::Committing(gone));
@@ -103,7 +105,11 @@ impl Group {
     }
 
     fn await_commit(&mut self, gone: Partitions) -> bool {
-        if self.commit.is_outstanding(&gone) {
+        if self.commit.is_outstanding(&gone) && !self.has(Mutant::RevokeUncommitted) {
+            return false;
+        }
+        let callable = !self.listener || self.inside && self.callback.is_none();
+        if self.has(Mutant::RevocableUnnamed) && !callable {
             return false;
         }
         self.reconcile.enter(Phase::Revocable(gone));
@@ -132,7 +138,37 @@ impl Group {
         out.push(Output::Disarm(Timer::Revocation));
         self.commit.on_ownership_ended(&gone, self.config.mutant, out);
         out.push(Output::Release(gone));
-        self.member.acknowledge();
+        self.acknowledge();
+    }
+
+    fn acknowledge(&mut self) {
+        if !self.has(Mutant::Unacknowledged) {
+            self.member.acknowledge();
+        }
+    }
+
+    fn has(&self, mutant: Mutant) -> bool {
+        mutant.is(self.config.mutant)
+    }
+
+    /// Another choice: the commit after the callback, for which the release waits.
+    fn let_go_committed(&mut self, gone: &Partitions, out: &mut Vec<Output>) -> bool {
+        let is_over = self.callback.is_none() && !self.commit.is_outstanding(gone);
+        let lets_go = self.has(Mutant::CommitAfterRevoked) && is_over;
+        if lets_go {
+            self.let_go(out);
+        }
+        lets_go
+    }
+
+    /// A seeded fault: what is being revoked is let go of, told or not.
+    pub(super) fn end_revocation(&mut self, out: &mut Vec<Output>) {
+        if let Phase::Withheld(gone) | Phase::Committing(gone) = self.reconcile.phase().clone() {
+            self.reconcile.enter(Phase::Revocable(gone));
+        }
+        if matches!(self.reconcile.phase(), Phase::Revocable(_)) {
+            self.let_go(out);
+        }
     }
 
     /// G2, R9: takes nothing while a heartbeat that told to own less may still be processed: the
@@ -169,7 +205,7 @@ impl Group {
         if !opened.is_empty() {
             out.push(Output::Fetch(opened.clone()));
         }
-        self.member.acknowledge();
+        self.acknowledge();
     }
 
     /// C1, C2: from within a call, one callback at a time. It counts against the poll interval.
@@ -197,6 +233,11 @@ impl Group {
             Callback::Revoked(_) if Mutant::RevokedAfterFence.is(mutant) => {
                 if matches!(self.reconcile.phase(), Phase::Revoking(_)) {
                     self.let_go(out);
+                }
+            }
+            Callback::Revoked(gone) if self.has(Mutant::CommitAfterRevoked) => {
+                if self.config.auto_commit {
+                    self.commit.commit_released(Some(&gone), mutant);
                 }
             }
             Callback::Revoked(_) => self.let_go(out),
@@ -236,6 +277,7 @@ impl Group {
         }
         let joined = matches!(self.member.state(), State::Joined(_));
         let busy = joined && !(self.owned().is_empty() && *self.phase() == Phase::Idle);
+        let busy = busy && !self.has(Mutant::LeaveAtOnce);
         if busy || self.callback.is_some() || self.lost_due.is_some() {
             return;
         }

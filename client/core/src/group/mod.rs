@@ -122,6 +122,9 @@ impl Group {
             return;
         }
         self.listener = listener;
+        if Mutant::SubscribeEndsRevocation.is(self.config.mutant) {
+            self.end_revocation(out);
+        }
         let told = self.is_told() || Mutant::JoinUntold.is(self.config.mutant);
         self.member.on_subscribe(subscription, told);
         self.advance(out);

@@ -117,6 +117,31 @@ mutants! {
     // [O3]
     /// A commit that has become empty holds a revocation or a leave until the next heartbeat.
     EmptyCommitHolds
+    // [M8]
+    /// Kafka's STALE left out: a member that left by its poll interval joins again as a fenced one
+    /// does.
+    StaleJoinsAtOnce
+    // [M6]
+    /// Kafka's FATAL left out: a member that was refused for good joins again as a fenced one does.
+    FatalJoinsAgain
+    // [M5 and R5]
+    /// Kafka's ACKNOWLEDGING left out: what was applied and released is not told.
+    Unacknowledged
+    // [M9]
+    /// Kafka's PREPARE_LEAVING left out: an unsubscribing member leaves before it has let go.
+    LeaveAtOnce
+    // [C4]
+    /// A changed subscription ends the revocation that is under way, without its callback.
+    SubscribeEndsRevocation
+    // [R4]
+    /// The commit before a revocation is sent and not awaited.
+    RevokeUncommitted
+    // [R4]
+    /// KAFKA-14224: the automatic commit comes after the revoked callback.
+    CommitAfterRevoked
+    // [R3]
+    /// A revocation that waits for the application is no state of its own, but one that commits.
+    RevocableUnnamed
     // [M10]
     /// KAFKA-16185: the lost answer's changes are not asked for again in full.
     NoFullAfterLostAnswer
@@ -126,6 +151,10 @@ mutants! {
 }
 
 impl Mutant {
+    /// Those that are another choice rather than a fault: no rule forbids them.
+    pub const CHOICES: &[Self] =
+        &[Self::RevokeUncommitted, Self::CommitAfterRevoked, Self::RevocableUnnamed];
+
     /// Whether this fault is the seeded one.
     #[must_use]
     pub fn is(self, seeded: Option<Self>) -> bool {

@@ -208,6 +208,9 @@ impl<Q: Question, P: Clone> Desk<Q, P> {
     /// Q8: the connection on which a system request of this broker goes out first.
     fn best(&self, node: NodeId) -> Peer {
         let [first, second] = [Peer::Node(node), Peer::Second(node)];
+        if Mutant::OneConnection.is(self.config.mutant) {
+            return first;
+        }
         let of = |peer| self.connections.get(&peer);
         let free = |c: &Connection<_, _>| c.is_ready() && !c.is_parked();
         let throttled = |peer| of(peer).is_some_and(Connection::is_throttled);

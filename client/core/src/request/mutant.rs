@@ -81,6 +81,9 @@ mutants! {
     /// A throttled broker keeps heartbeats waiting for as long as it keeps fetches.
     ThrottledSystem
     // [Q8]
+    /// One connection to a broker, whatever keeps it waiting.
+    OneConnection
+    // [Q8]
     /// The second connection stays when what it was for is over.
     SecondKept
     // [Q9]

@@ -140,6 +140,9 @@ impl<Q: Question, A> Queue<Q, A> {
     pub fn withdraw(&mut self, is_gone: impl Fn(&A) -> bool, mutant: Option<Mutant>) -> Vec<A> {
         let mut gone = Vec::new();
         for lane in &mut self.lanes {
+            if !lane.iter().any(|waiting| waiting.askers.iter().any(&is_gone)) {
+                continue;
+            }
             for mut waiting in std::mem::take(lane) {
                 let (mut left, stay): (Vec<_>, _) = waiting.askers.into_iter().partition(&is_gone);
                 let is_hit = !left.is_empty();
