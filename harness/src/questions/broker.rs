@@ -3,7 +3,7 @@
 
 use super::world::address;
 use evenkeel_core::request::{
-    Coordinator, Fetch, Fetched, ListedOffset, Metadata, PartitionMetadata, Request, Response,
+    Coordinator, Fetch, Fetched, ListedOffset, Metadata, OffsetAt, PartitionMetadata, Request, Response,
     TopicMetadata,
 };
 use evenkeel_core::{Chunk, ConnectionId, RequestId, Taken};
@@ -232,9 +232,12 @@ impl Broker {
                 Response::OffsetFetch(Ok(found.collect()))
             }
             Request::ListOffsets { partitions, .. } => {
-                let end = Offset(self.end(now));
-                let listed = ListedOffset { offset: end, leader_epoch: None, timestamp_ms: None };
-                let listed = partitions.into_keys().map(|id| (id, Ok(Some(listed))));
+                let listed = partitions.into_iter().map(|(id, asked)| {
+                    let is_first = asked.at == OffsetAt::Earliest;
+                    let offset = Offset(if is_first { 0 } else { self.end(now) });
+                    let listed = ListedOffset { offset, leader_epoch: None, timestamp_ms: None };
+                    (id, Ok(Some(listed)))
+                });
                 Response::ListOffsets(listed.collect())
             }
             Request::Fetch(fetch) => Response::Fetch(Ok(self.fetch(&fetch, now))),

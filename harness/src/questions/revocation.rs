@@ -74,6 +74,7 @@ fn run(order: Order, mutant: Option<Mutant>, callback_ms: u64) -> Ran {
     for _ in 0..10 {
         world.poll_for(500);
         world.return_from_callback();
+        world.run(200);
     }
     world.broker.retarget(Partitions::new());
     // The next heartbeat tells it, the next poll calls the listener.

@@ -495,9 +495,11 @@ fn open(conduct: &mut Conduct) -> Result<(), Rule> {
 /// What an onlooker makes of a refused heartbeat. What an error means is a table, not a machine.
 fn refused(code: i16) -> Said {
     use disposition::Verdict;
-    let verdict = ErrorCode::from_number(code).map(disposition::heartbeat);
-    let is_over = matches!(verdict, Some(Verdict::Rejoin { .. } | Verdict::Fatal));
-    if is_over { Said::Ended } else { Said::Refused }
+    match ErrorCode::from_number(code).map(disposition::heartbeat) {
+        Some(Verdict::Rejoin { .. }) => Said::Ended,
+        Some(Verdict::Fatal) => Said::Barred,
+        Some(_) | None => Said::Refused,
+    }
 }
 
 /// How many assignments that one input leads to are looked at ahead: it leads to two at most, one

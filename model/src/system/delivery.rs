@@ -248,13 +248,12 @@ impl State {
 fn said(answer: &Result<HeartbeatAnswer, ErrorCode>) -> Said {
     match answer {
         Ok(_) => Said::Accepted,
+        Err(ErrorCode::UnknownMemberId | ErrorCode::FencedMemberEpoch) => Said::Ended,
         Err(
-            ErrorCode::UnknownMemberId
-            | ErrorCode::FencedMemberEpoch
-            | ErrorCode::GroupAuthorizationFailed
+            ErrorCode::GroupAuthorizationFailed
             | ErrorCode::GroupIdNotFound
             | ErrorCode::InvalidRequest,
-        ) => Said::Ended,
+        ) => Said::Barred,
         Err(_) => Said::Refused,
     }
 }

@@ -58,6 +58,8 @@ pub enum Standing {
     Ended,
     /// Its membership was ended because the application did not poll: only a poll begins another.
     Stale,
+    /// It was refused for good: only a subscribe begins another membership.
+    Barred,
 }
 
 /// Which callback the application is in.
@@ -80,6 +82,8 @@ pub enum Said {
     Refused,
     /// Answered: the membership is over.
     Ended,
+    /// Answered: it is over, and the coordinator will have no other one.
+    Barred,
     /// Never answered.
     Lost,
 }
@@ -204,8 +208,10 @@ impl Conduct {
         match event {
             Event::Subscribed { listens } => {
                 self.listens = *listens;
-                if self.standing == Standing::Out {
-                    (self.standing, self.polled) = (Standing::In, false);
+                match self.standing {
+                    Standing::Out => (self.standing, self.polled) = (Standing::In, false),
+                    Standing::Barred => self.standing = Standing::Ended,
+                    Standing::In | Standing::Ended | Standing::Stale => {}
                 }
                 Ok(())
             }
@@ -270,7 +276,8 @@ impl Conduct {
     /// # Errors
     /// The rule that is broken.
     pub fn at_rest(&self) -> Result<(), Rule> {
-        let is_ended = matches!(self.standing, Standing::Ended | Standing::Stale);
+        let is_ended =
+            matches!(self.standing, Standing::Ended | Standing::Stale | Standing::Barred);
         if is_ended && !self.held.is_empty() { Err(Rule::HeldAfterLoss) } else { Ok(()) }
     }
 
@@ -339,7 +346,9 @@ impl Conduct {
                 self.must_repeat = false;
                 Ok(())
             }
-            Standing::Out | Standing::Ended | Standing::Stale => Err(Rule::SpokeOutside),
+            Standing::Out | Standing::Ended | Standing::Stale | Standing::Barred => {
+                Err(Rule::SpokeOutside)
+            }
         }
     }
 
@@ -352,10 +361,11 @@ impl Conduct {
         match said {
             Said::Accepted => {}
             Said::Refused | Said::Lost => self.must_repeat = true,
-            Said::Ended => {
+            Said::Ended | Said::Barred => {
                 self.known = false;
                 if self.standing == Standing::In {
-                    self.standing = Standing::Ended;
+                    let is_barred = said == Said::Barred;
+                    self.standing = if is_barred { Standing::Barred } else { Standing::Ended };
                 }
             }
         }

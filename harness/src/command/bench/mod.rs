@@ -20,7 +20,8 @@ pub(super) struct Args {
     /// The benchmarks; all of them when none is named. There is one: lanes.
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// lanes: how many heartbeats are measured in each scenario.
+    /// lanes: how many heartbeats are measured in each scenario; fewer, where they do not come within
+    /// twice their intervals.
     #[arg(long, value_name = "N", default_value_t = 5_000)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     heartbeats: u32,

@@ -62,7 +62,8 @@ mod tests {
         for word in ["Which", "load", "wait", "slow", "fast"] {
             assert!(drawn.contains(word), "no {word} in {drawn}");
         }
-        assert_eq!(drawn.matches("<polyline").count(), 4, "two lines and two in the legend");
-        assert_eq!(drawn.matches("<circle").count(), 4);
+        let thick = drawn.matches("stroke-width=\"2\"").count();
+        assert_eq!(thick, 4, "two lines and two in the legend: {drawn}");
+        assert_eq!(drawn.matches("<circle").count(), 4, "the points");
     }
 }
