@@ -4,6 +4,7 @@ use super::answer::{Figures, percentile};
 use super::broker::Terms;
 use super::world::World;
 use super::{Findings, Order};
+use crate::table::grouped;
 use std::collections::VecDeque;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -71,11 +72,11 @@ pub(super) fn answer(order: Order) -> Findings {
              bound: there a call is answered when its time is over. Who is refused knows at once. \
              A buffer in the application holds {} calls in the end, done after {} ms at the \
              median: the queue has only moved, to where nobody gives them a deadline.",
-            small.completed,
-            bounded.completed,
-            unbounded.completed,
-            application.buffered_max,
-            percentile(&application.times_ms, 50)
+            grouped(small.completed),
+            grouped(bounded.completed),
+            grouped(unbounded.completed),
+            grouped(application.buffered_max as u64),
+            grouped(percentile(&application.times_ms, 50))
         )
     } else {
         format!(

@@ -4,6 +4,7 @@ use super::answer::{Figures, percentile};
 use super::broker::Terms;
 use super::world::{TOPIC, World};
 use super::{Findings, Order};
+use crate::table::grouped;
 use evenkeel_core::Command;
 use evenkeel_core::request::OffsetAt;
 use evenkeel_spec::words::TopicPartition;
@@ -53,11 +54,11 @@ pub(super) fn answer(order: Order) -> Findings {
              wire, and a call takes {} ms at the median instead of {}. Nothing attaches to what is \
              in flight, since an answer must not be older than its question; equal questions that \
              come one after the other still share: {} requests.",
-            equal.sent,
-            different.sent,
+            grouped(equal.sent),
+            grouped(different.sent),
             percentile(&equal.times_ms, 50),
             percentile(&different.times_ms, 50),
-            staggered.sent
+            grouped(staggered.sent)
         )
     } else {
         format!("Nothing: {} requests for {} calls.", equal.sent, equal.calls)

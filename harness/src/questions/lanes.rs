@@ -4,6 +4,7 @@ use super::answer::{Curve, Figures, percentile};
 use super::broker::Terms;
 use super::world::World;
 use super::{Findings, Order};
+use crate::table::grouped;
 
 /// The load of one run.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -74,7 +75,8 @@ pub(super) fn answer(order: Order) -> Findings {
              what is on its way to it, whatever the application does: {shipped} evictions. In a \
              FIFO it waits for everything that was asked for before it, at most {} ms, and the \
              member is evicted {fifo} times.",
-            waits[0], waits[1]
+            grouped(waits[0]),
+            grouped(waits[1])
         )
     } else {
         format!("No difference: {shipped} evictions and {fifo} in a FIFO.")

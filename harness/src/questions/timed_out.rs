@@ -5,6 +5,7 @@ use super::broker::Terms;
 use super::model;
 use super::world::World;
 use super::{Findings, Order};
+use crate::table::grouped;
 use evenkeel_core::request::Mutant;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,10 +34,10 @@ pub(super) fn answer(order: Order) -> Findings {
             "No. {} of {} calls are done in time; a client that sends what has timed out keeps \
              the broker at work on {} requests that nobody waits for, and gets {} done. The model \
              finds it by {rule}.",
-            shipped.completed,
-            shipped.calls,
-            sends.sent - sends.completed,
-            sends.completed
+            grouped(shipped.completed),
+            grouped(shipped.calls),
+            grouped(sends.sent - sends.completed),
+            grouped(sends.completed)
         )
     } else {
         format!("No difference: {} and {} are done.", shipped.completed, sends.completed)

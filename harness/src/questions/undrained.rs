@@ -4,6 +4,7 @@ use super::answer::Figures;
 use super::broker::Terms;
 use super::world::World;
 use super::{Findings, Order};
+use crate::table::grouped;
 
 #[derive(Debug)]
 struct Ran {
@@ -28,7 +29,7 @@ pub(super) fn answer(order: Order) -> Findings {
             "heartbeats",
             "evictions",
             "member in the end",
-            "records of the next poll",
+            "records of the next 20 polls",
         ],
     );
     let intervals = [("2 hours", 7_200_000), ("5 minutes, the default", 300_000)];
@@ -55,8 +56,8 @@ pub(super) fn answer(order: Order) -> Findings {
             "Fetching stops and heartbeats go on. {} bytes are buffered of {} that were produced, \
              and nothing more is asked for. The member stays as long as max.poll.interval.ms \
              allows, then it leaves, so that others read; its next poll goes on either way.",
-            patient.buffered_max,
-            patient.produced * 1_000
+            grouped(patient.buffered_max as u64),
+            grouped(patient.produced * 1_000)
         )
     } else {
         format!(

@@ -54,6 +54,74 @@ fn an_unknown_slice_exits_with_2_and_names_the_known_ones() {
 }
 
 #[test]
+fn an_unknown_question_or_benchmark_exits_with_2_and_names_the_known_ones() {
+    let ended = run(&["questions", "fifo"]);
+    assert_eq!(ended.code, 2, "{}", ended.err);
+    assert!(ended.out.is_empty());
+    for question in evenkeel_harness::questions::QUESTIONS {
+        assert!(ended.err.contains(question.name), "{}: {}", question.name, ended.err);
+    }
+    let ended = run(&["bench", "records"]);
+    assert_eq!(ended.code, 2, "{}", ended.err);
+    assert!(ended.err.contains("lanes"), "{}", ended.err);
+}
+
+#[test]
+fn questions_are_listed_and_answered_as_json_with_their_curve() {
+    let listed = run(&["questions", "--list"]);
+    assert_eq!(listed.code, 0);
+    assert_eq!(listed.out.lines().count(), evenkeel_harness::questions::QUESTIONS.len());
+    let directory = std::env::temp_dir().join(format!("evenkeel-{}", std::process::id()));
+    let svg = directory.to_str().expect("it is text");
+    let answered = run(&["questions", "lanes", "bulking", "--svg", svg, "--format", "json"]);
+    let report: Value = serde_json::from_str(&answered.out).expect("standard output is one object");
+    let names = report["questions"].as_array().expect("questions are listed").iter();
+    let names: Vec<_> = names.map(|question| question["name"].as_str()).collect();
+    assert_eq!(names, [Some("lanes"), Some("bulking")]);
+    for question in report["questions"].as_array().expect("it is one") {
+        assert!(question["verdict"].as_str().is_some_and(|text| !text.is_empty()), "{question}");
+        assert!(question["figures"].as_object().is_some_and(|rows| rows.len() > 1), "{question}");
+        assert!(question["seed"].is_u64(), "{question}");
+    }
+    let figures = &report["questions"][0]["figures"];
+    assert_eq!(figures["full system first"]["evictions"], 0, "{figures}");
+    assert!(figures["full FIFO"]["evictions"].as_u64().is_some_and(|n| n > 0), "{figures}");
+    let files: Vec<_> = std::fs::read_dir(&directory).expect("it is made").flatten().collect();
+    assert_eq!(files.len(), 1, "one of them is a curve");
+    let drawn = std::fs::read_to_string(directory.join("lanes.svg")).expect("it is drawn");
+    assert!(drawn.contains("<svg") && drawn.contains("FIFO"), "{drawn}");
+    std::fs::remove_dir_all(&directory).expect("it is ours");
+    assert_eq!(answered.code, 0, "{}", answered.err);
+}
+
+#[test]
+fn the_lanes_are_measured_as_json() {
+    let args = ["bench", "lanes", "--heartbeats", "10", "--offered", "5000", "--format", "json"];
+    let measured = run(&args);
+    let report: Value = serde_json::from_str(&measured.out).expect("standard output is one object");
+    let bench = &report["benches"][0];
+    assert_eq!(bench["name"], "lanes");
+    let figures = &bench["figures"];
+    assert_eq!((&figures["interval_ms"], &figures["offered_per_second"]), (&10.into(), &5000.into()));
+    for ratio in ["lanes_to_no_load_p99", "fifo_to_no_load_p99"] {
+        assert!(figures[ratio].is_f64(), "{figures}");
+    }
+    for scenario in ["no load", "lanes", "fifo"] {
+        let scenario = &figures["scenarios"][scenario];
+        for figure in
+            ["offered", "accepted", "refused", "completed", "failed", "joins", "wait_us_p50"]
+        {
+            assert!(scenario[figure].is_u64(), "{figure} in {scenario}");
+        }
+        assert!(scenario["heartbeats"].as_u64().is_some_and(|n| n > 0), "{scenario}");
+        let [p50, p99, max] = ["wait_us_p50", "wait_us_p99", "wait_us_max"]
+            .map(|figure| scenario[figure].as_u64().expect("it is a number"));
+        assert!(p50 <= p99 && p99 <= max, "{scenario}");
+    }
+    assert_eq!(measured.code, 0, "{}", measured.err);
+}
+
+#[test]
 fn a_taken_port_exits_with_3() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("some port is free");
     let port = taken.local_addr().expect("it is bound").port().to_string();
