@@ -1,6 +1,6 @@
 //! Every seeded fault dies by the rule named for it, and its shortest counterexample is pinned.
 
-use evenkeel_model::mutants::{Seeded, hunt, mutants};
+use evenkeel_model::mutants::{Seeded, Verdict, choices, hunt, mutants};
 use evenkeel_model::report;
 
 #[global_allocator]
@@ -38,4 +38,15 @@ fn every_fault_of_the_client_is_found_by_its_rule() {
 #[test]
 fn every_fault_of_the_coordinator_is_found_by_its_rule() {
     hunt_all("mutants-coordinator", |seeded| seeded.slice.coordinator.mutant.is_some());
+}
+
+#[test]
+fn no_rule_forbids_the_other_choices_and_each_is_another_world() {
+    for seeded in choices() {
+        let hunted = hunt(&seeded);
+        assert_eq!(hunted.verdict, Verdict::Survived, "{}", seeded.name);
+        let mut shipped = seeded.clone();
+        shipped.slice.mutant = None;
+        assert_ne!(hunted.states, hunt(&shipped).states, "{} changes nothing", seeded.name);
+    }
 }

@@ -3,8 +3,8 @@
 
 use super::world::address;
 use evenkeel_core::request::{
-    Coordinator, Fetch, Fetched, ListedOffset, Metadata, OffsetAt, PartitionMetadata, Request, Response,
-    TopicMetadata,
+    Coordinator, Fetch, Fetched, ListedOffset, Metadata, OffsetAt, PartitionMetadata, Request,
+    Response, TopicMetadata,
 };
 use evenkeel_core::{Chunk, ConnectionId, RequestId, Taken};
 use evenkeel_spec::words::{

@@ -71,7 +71,14 @@ pub(super) fn answer(order: Order) -> Findings {
 }
 
 fn run(order: Order, questions: Questions) -> Ran {
-    let terms = Terms { service_ms: SERVICE_MS, partitions: PARTITIONS, ..Terms::default() };
+    // No heartbeat comes between.
+    let terms = Terms {
+        service_ms: SERVICE_MS,
+        partitions: PARTITIONS,
+        heartbeat_interval_ms: 3_600_000,
+        session_timeout_ms: 7_200_000,
+        ..Terms::default()
+    };
     let mut world = World::joined(order.config(), terms, false);
     let before = world.sent_of("ListOffsets");
     for second in 0..60 {

@@ -33,7 +33,7 @@ impl Found {
     /// The rule that was broken, as a sentence.
     pub(super) fn sentence(&self) -> &'static str {
         match self.verdict {
-            Verdict::Broken(rule) => Rule::sentence(rule),
+            Verdict::Broken(rule) => Rule::sentence(rule).trim_end_matches('.'),
             Verdict::DoesNotSettle => "the group comes to rest when nothing disturbs it",
             Verdict::Survived => "no rule is broken",
         }

@@ -5,6 +5,7 @@ use super::broker::{Terms, partition};
 use super::model;
 use super::world::World;
 use super::{Findings, Order};
+use crate::table::grouped;
 use evenkeel_core::OffsetReset;
 use evenkeel_core::group::Mutant;
 use evenkeel_model::mutants::Verdict;
@@ -41,7 +42,8 @@ pub(super) fn answer(order: Order) -> Findings {
     let model = match found.verdict {
         Verdict::Survived => format!(
             "No rule forbids the other order ({} states of slice {} visited)",
-            found.states, found.slice
+            grouped(found.states as u64),
+            found.slice
         ),
         _ => format!("The model refuses the other order by {}", found.told()),
     };

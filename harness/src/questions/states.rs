@@ -65,7 +65,7 @@ pub(super) fn answer(_order: Order) -> Findings {
                  state that something forbids."
         .to_owned();
     let traces = needed.iter().map(|(state, found)| {
-        found.trace(format!("Without {state}, against: {}", found.sentence()))
+        found.trace(format!("Without {state}, this fails: {}", found.sentence()))
     });
     let traces = traces.collect();
     Findings { verdict, world, figures, traces, curve: None }

@@ -102,7 +102,10 @@ fn the_lanes_are_measured_as_json() {
     let bench = &report["benches"][0];
     assert_eq!(bench["name"], "lanes");
     let figures = &bench["figures"];
-    assert_eq!((&figures["interval_ms"], &figures["offered_per_second"]), (&10.into(), &5000.into()));
+    assert_eq!(
+        (&figures["interval_ms"], &figures["offered_per_second"]),
+        (&10.into(), &5000.into())
+    );
     for ratio in ["lanes_to_no_load_p99", "fifo_to_no_load_p99"] {
         assert!(figures[ratio].is_f64(), "{figures}");
     }
