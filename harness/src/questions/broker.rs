@@ -220,6 +220,8 @@ impl Broker {
             Request::FindCoordinator => {
                 Response::FindCoordinator(Ok(Coordinator { node: NODE, address: address() }))
             }
+            // Not every broker speaks it, and nobody asks here.
+            Request::DescribeGroup => Response::Group(Err(ErrorCode::UnsupportedVersion)),
             Request::Heartbeat(heartbeat) => Response::Heartbeat(self.heartbeat(&heartbeat, now)),
             Request::OffsetCommit { commit, .. } => {
                 let results = commit.offsets.keys().map(|id| (*id, Ok(()))).collect();

@@ -26,10 +26,8 @@ pub(super) struct World {
     pub(super) sockets: Sockets,
     /// Every request that was put on the wire: when, on which connection, of which API.
     pub(super) sent: Vec<(u64, ConnectionId, &'static str)>,
-    /// Requests that were put on the wire for calls that were over.
+    /// Callbacks that are open, or wait for the one before.
     pub(super) callbacks: VecDeque<(Incarnation, Callback)>,
-    /// Whether each poll fault is kept; how many there were.
-    pub(super) faults: u64,
     taken: u64,
     polled_at: u64,
     delivered: VecDeque<u64>,
@@ -109,7 +107,6 @@ impl World {
             sockets: Sockets::default(),
             sent: Vec::new(),
             callbacks: VecDeque::new(),
-            faults: 0,
             taken: 0,
             polled_at: 0,
             delivered: VecDeque::new(),
@@ -320,9 +317,11 @@ impl World {
             Output::Call { incarnation, callback, .. } => {
                 self.callbacks.push_back((incarnation, callback));
             }
-            Output::Done { call, result } => self.calls.on_done(call, result.err(), self.now),
-            Output::PollFailed(_) => self.faults += 1,
-            Output::EndLease(_)
+            Output::Done { call, result } => {
+                self.calls.on_done(call, result.err().as_ref(), self.now);
+            }
+            Output::PollFailed(_)
+            | Output::EndLease(_)
             | Output::Assignment(_)
             | Output::Waiting(..)
             | Output::Ended(_)
@@ -380,7 +379,7 @@ impl Heartbeats {
 }
 
 impl Calls {
-    fn on_done(&mut self, call: CallId, fault: Option<CallFault>, now: u64) {
+    fn on_done(&mut self, call: CallId, fault: Option<&CallFault>, now: u64) {
         let Some(asked_at) = self.open.remove(&call) else { return };
         *match fault {
             None => {
