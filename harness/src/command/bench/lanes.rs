@@ -15,7 +15,7 @@ use evenkeel_spec::words::HeartbeatEpoch;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -267,8 +267,12 @@ impl Load {
         };
         let mut asked: Pin<Box<dyn Future<Output = Result<(), LookupError>> + Send>> =
             Box::pin(asked);
-        // Polled once, a call has a place or is refused.
-        let first = std::future::poll_fn(|context| Poll::Ready(asked.as_mut().poll(context))).await;
+        // Polled once, a call has a place or is refused: also when this task has had its share.
+        let first = std::future::poll_fn(|context| {
+            let asked = pin!(tokio::task::unconstrained(asked.as_mut()));
+            Poll::Ready(asked.poll(context))
+        });
+        let first = first.await;
         match first {
             Poll::Ready(Err(LookupError::QueueFull { .. })) => self.counted.refused += 1,
             Poll::Ready(ended) => {
@@ -398,6 +402,7 @@ mod tests {
             assert!(scenario.heartbeats > 0, "{name}: {scenario:?}");
             assert_eq!(scenario.joins, 1, "{name}: {scenario:?}");
             assert_eq!(scenario.offered, scenario.accepted + scenario.refused, "{name}");
+            assert_eq!(scenario.failed, 0, "{name}: {scenario:?}");
             assert_eq!(scenario.offered > 0, *name != "no load", "{name}: {scenario:?}");
         }
         let [_, lanes, fifo] = &measured.scenarios[..] else { panic!("three scenarios") };
