@@ -288,6 +288,14 @@ pub enum SubscribeError {
         /// The name.
         topic: String,
     },
+    /// A pattern that cannot be told: empty, which means none, or longer than 32,767 bytes. What else
+    /// is wrong with one says the coordinator: `PollError::Fatal` with `INVALID_REGULAR_EXPRESSION`.
+    /// The subscription is unchanged.
+    #[error("a pattern has 1 to 32767 bytes, not {length}")]
+    InvalidPattern {
+        /// How many it has.
+        length: usize,
+    },
     /// A method of the listener failed while partitions were given up; they were given up.
     #[error("{method} failed: {reason}")]
     Listener {
@@ -374,6 +382,9 @@ fn advice(code: ErrorCode) -> &'static str {
         }
         ErrorCode::UnsupportedAssignor => {
             "; group.remote.assignor must be one of the brokers' group.consumer.assignors"
+        }
+        ErrorCode::InvalidRegularExpression => {
+            "; subscribe to a pattern that RE2J accepts (no look-around, no back-references)"
         }
         ErrorCode::GroupMaxSizeReached => "; raise group.consumer.max.size or stop a member",
         ErrorCode::UnknownMemberId | ErrorCode::FencedMemberEpoch | ErrorCode::StaleMemberEpoch => {

@@ -4,6 +4,7 @@ use crate::request::OffsetAt;
 use crate::{CallId, Incarnation};
 use evenkeel_spec::words::{Committed, Offset, TopicName, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Something that the application's handle asks for.
 ///
@@ -19,6 +20,15 @@ pub enum Command {
         call: CallId,
         /// By name; none: as [`Command::Unsubscribe`] would be, so the handle sends that instead.
         topics: BTreeSet<TopicName>,
+        /// Whether callbacks are to be run.
+        listener: bool,
+    },
+    /// Subscribes to every topic that matches a pattern. As [`Command::Subscribe`].
+    SubscribePattern {
+        /// Who asks.
+        call: CallId,
+        /// RE2J, for whole names; not empty.
+        pattern: Arc<str>,
         /// Whether callbacks are to be run.
         listener: bool,
     },

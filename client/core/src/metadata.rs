@@ -42,6 +42,9 @@ pub(crate) struct Metadata {
     /// one that the newest answer lacks.
     names: BTreeMap<TopicId, TopicName>,
     subscribed: BTreeSet<TopicName>,
+    /// The application subscribes to a pattern: what is assigned is what is subscribed to, and its
+    /// topics are known by id first (M13).
+    by_pattern: bool,
     /// Topics that calls ask about.
     asked: BTreeSet<TopicName>,
     owned: BTreeSet<TopicId>,
@@ -84,9 +87,16 @@ impl Metadata {
     /// The application subscribes to exactly these.
     pub(crate) fn on_subscribed(&mut self, topics: BTreeSet<TopicName>) {
         self.subscribed = topics;
+        self.by_pattern = false;
         if self.subscribed.iter().any(|name| !self.topics.contains_key(name)) {
             self.request_update();
         }
+    }
+
+    /// The application subscribes to a pattern, which the coordinator resolves.
+    pub(crate) fn on_subscribed_pattern(&mut self) {
+        self.subscribed.clear();
+        self.by_pattern = true;
     }
 
     /// These are owned now, no others: their names are kept even if they are not subscribed to.
@@ -145,8 +155,13 @@ impl Metadata {
     /// The request goes out now.
     pub(crate) fn ask(&mut self) -> request::Request {
         assert!(self.is_wanted(), "metadata is asked for only when it is wanted");
-        self.refresh = Refresh::Asking { again: false };
         let topics = self.wanted_topics();
+        if self.by_pattern && self.is_unresolved() {
+            // One request asks by name or by id; the rest is asked for by the next one.
+            self.refresh = Refresh::Asking { again: !topics.is_empty() };
+            return request::Request::TopicsById { ids: self.unresolved() };
+        }
+        self.refresh = Refresh::Asking { again: false };
         request::Request::Metadata { topics: (!topics.is_empty()).then_some(topics) }
     }
 
@@ -176,7 +191,8 @@ impl Metadata {
         for (name, topic) in answer.topics {
             match topic {
                 // Nobody asked, or nobody does any more.
-                _ if !wanted.contains(&name) => {}
+                Err(_) if !wanted.contains(&name) => {}
+                Ok(topic) if !wanted.contains(&name) && !self.is_awaited(topic.id) => {}
                 Ok(topic) => {
                     again |= topic.partitions.values().any(|p| p.leader.is_none());
                     self.learn(name, topic);
@@ -184,7 +200,9 @@ impl Metadata {
                 Err(code) => again |= self.on_topic_error(name, code, out),
             }
         }
-        self.topics.retain(|name, _| wanted.contains(name));
+        let (by_pattern, awaited) = (self.by_pattern, &self.unresolved);
+        let is_awaited = |topic: &Topic| by_pattern && awaited.contains(&topic.id);
+        self.topics.retain(|name, topic| wanted.contains(name) || is_awaited(topic));
         self.problems.retain(|name, _| wanted.contains(name));
         again |= self.is_unresolved() || wanted.iter().any(|name| self.is_new(name));
         out.extend([Order::ArmAge, Order::Changed]);
@@ -282,7 +300,8 @@ impl Metadata {
 
     /// Whether the application subscribes to this partition's topic.
     pub(crate) fn is_subscribed(&self, partition: TopicIdPartition) -> bool {
-        self.name(partition.topic).is_some_and(|name| self.subscribed.contains(name))
+        self.by_pattern
+            || self.name(partition.topic).is_some_and(|name| self.subscribed.contains(name))
     }
 
     /// A partition by its topic's name.
@@ -328,6 +347,11 @@ impl Metadata {
     fn is_read(&self, name: &TopicName) -> bool {
         let owned = self.owned.iter().filter_map(|id| self.names.get(id));
         self.subscribed.contains(name) || owned.into_iter().any(|owned| owned == name)
+    }
+
+    /// Whether the group waits, or waited last, for this id, of which only the coordinator knows.
+    fn is_awaited(&self, id: TopicId) -> bool {
+        self.by_pattern && self.unresolved.contains(&id)
     }
 
     /// Whether this topic was neither found nor reported missing yet.

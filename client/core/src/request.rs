@@ -36,6 +36,11 @@ pub enum Request {
         /// Of these topics; `None`: of no topic, brokers only.
         topics: Option<BTreeSet<TopicName>>,
     },
+    /// `Metadata` (key 3) of topics that only their ids are known of.
+    TopicsById {
+        /// Which ones.
+        ids: BTreeSet<TopicId>,
+    },
     /// `Metadata` (key 3) for a call: everything about a topic, or about all of them.
     Topics {
         /// Which one; `None`: all.
@@ -102,6 +107,7 @@ impl queue::Question for Request {
             (
                 Self::ApiVersions
                 | Self::Metadata { .. }
+                | Self::TopicsById { .. }
                 | Self::Topics { .. }
                 | Self::FindCoordinator
                 | Self::DescribeGroup
@@ -125,6 +131,7 @@ impl queue::Question for Request {
             Self::Heartbeat(_) => queue::Word::Presence,
             Self::ApiVersions
             | Self::Metadata { .. }
+            | Self::TopicsById { .. }
             | Self::Topics { .. }
             | Self::FindCoordinator
             | Self::DescribeGroup
@@ -136,7 +143,10 @@ impl queue::Question for Request {
 
     fn kind(&self) -> Kind {
         match self {
-            Self::ApiVersions | Self::Metadata { .. } | Self::Topics { .. } => Kind::Metadata,
+            Self::ApiVersions
+            | Self::Metadata { .. }
+            | Self::TopicsById { .. }
+            | Self::Topics { .. } => Kind::Metadata,
             Self::FindCoordinator => Kind::FindCoordinator,
             Self::DescribeGroup => Kind::ConsumerGroupDescribe,
             Self::Heartbeat(_) => Kind::ConsumerGroupHeartbeat,
@@ -213,7 +223,7 @@ pub struct Answered<C> {
 pub enum Response<C> {
     /// To [`Request::ApiVersions`]: whether the broker speaks every API that is needed.
     ApiVersions(Result<(), Unsupported>),
-    /// To [`Request::Metadata`].
+    /// To [`Request::Metadata`] and [`Request::TopicsById`].
     Metadata(Metadata),
     /// To [`Request::Topics`].
     Topics(TopicsDescribed),

@@ -74,7 +74,7 @@ pub(super) fn ended(ended: &Ended) {
 /// A call found no place, and nobody but its caller was told of it: a span without duration.
 pub(crate) fn refused(command: &Command, metrics: &Metrics) {
     let kind = match command {
-        Command::Subscribe { .. } => "subscribe",
+        Command::Subscribe { .. } | Command::SubscribePattern { .. } => "subscribe",
         Command::Assign { .. } => "assign",
         Command::Unsubscribe { .. } => Kind::Unsubscribe.name(),
         Command::Commit { .. } => Kind::OffsetCommit.name(),

@@ -9,6 +9,7 @@ mod attend;
 mod close;
 pub(crate) mod lookup;
 pub(crate) mod observe;
+mod pattern;
 
 use crate::background::{Assigned, Told};
 use crate::builder::ConsumerBuilder;
@@ -23,7 +24,7 @@ use assign::topic_names;
 use attend::Attendance;
 pub(crate) use attend::News;
 pub use close::CloseReport;
-use evenkeel_core::{Answer, Command, Lifecycle};
+use evenkeel_core::{Answer, CallId, Command, Lifecycle};
 use evenkeel_spec::words::{Committed, Epoch, GroupId, Offset, TopicName, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, poll_fn};
@@ -89,7 +90,7 @@ impl Consumer {
         topics: impl IntoIterator<Item = T>,
     ) -> Result<(), SubscribeError> {
         let topics = topic_names(topics)?;
-        self.subscribe_erased(topics, None).await
+        self.subscribe_to(topics, None).await
     }
 
     /// The same with a listener that is told when partitions come and go. Replaces an earlier one,
@@ -105,10 +106,10 @@ impl Consumer {
         listener: impl RebalanceListener,
     ) -> Result<(), SubscribeError> {
         let topics = topic_names(topics)?;
-        self.subscribe_erased(topics, Some(Box::new(listener))).await
+        self.subscribe_to(topics, Some(Box::new(listener))).await
     }
 
-    async fn subscribe_erased(
+    async fn subscribe_to(
         &mut self,
         topics: BTreeSet<TopicName>,
         listener: Option<Box<dyn ErasedListener>>,
@@ -116,9 +117,17 @@ impl Consumer {
         if topics.is_empty() {
             return self.unsubscribe().await;
         }
-        let has_listener = listener.is_some();
-        let asked =
-            self.link.ask_own(|call| Command::Subscribe { call, topics, listener: has_listener });
+        let has = listener.is_some();
+        let command = |call| Command::Subscribe { call, topics, listener: has };
+        self.subscribe_erased(command, listener).await
+    }
+
+    async fn subscribe_erased(
+        &mut self,
+        command: impl FnOnce(CallId) -> Command,
+        listener: Option<Box<dyn ErasedListener>>,
+    ) -> Result<(), SubscribeError> {
+        let asked = self.link.ask_own(command);
         // The command is on its way: the listener must be in place whatever becomes of this future.
         if !asked.is_refused() {
             self.attendance().set_listener(listener);

@@ -79,7 +79,7 @@ macro_rules! rows {
 
 rows!(ConfigError, CONFIG: Unknown Refused IllFormed OutOfBounds Unsupported Missing Conflict
     Background);
-rows!(SubscribeError, SUBSCRIBE: InvalidTopic Listener LeaveUnconfirmed Exclusive NoGroupId
+rows!(SubscribeError, SUBSCRIBE: InvalidTopic InvalidPattern Listener LeaveUnconfirmed Exclusive NoGroupId
     QueueFull Closed Background);
 rows!(PollError, POLL: NoBroker Unsupported Fatal Refused NotSubscribed NoOffset OffsetOutOfRange
     Record Topic Partition Listener Closed Background);
@@ -91,6 +91,7 @@ rows!(DiagnoseError, DIAGNOSE: TimedOut Closed Background);
 rows!(EnforceRebalanceError, ENFORCE: Unsupported);
 
 const BUILD: &str = "build";
+const SUBSCRIBE_PATTERN: &str = "subscribe_pattern, subscribe_pattern_with";
 const POLLS: &str = "poll, records, stream";
 const COMMITS: &str =
     "commit, commit_offsets, commit_async, those of Committer and RebalanceContext";
@@ -177,6 +178,13 @@ const SUBSCRIBE: &[ErrorRow] = &[
         ),
     ),
     row(
+        ("SubscribeError", "InvalidPattern"),
+        SUBSCRIBE_PATTERN,
+        false,
+        "give a pattern; to none: unsubscribe",
+        ("IllegalArgumentException", "only for null and empty"),
+    ),
+    row(
         ("SubscribeError", "Listener"),
         "unsubscribe",
         false,
@@ -192,21 +200,21 @@ const SUBSCRIBE: &[ErrorRow] = &[
     ),
     row(
         ("SubscribeError", "Exclusive"),
-        "subscribe, subscribe_with, assign",
+        "subscribe, subscribe_with, subscribe_pattern, assign",
         false,
         "unsubscribe first",
         ("IllegalStateException", ""),
     ),
     row(
         ("SubscribeError", "NoGroupId"),
-        "subscribe, subscribe_with",
+        "subscribe, subscribe_with, subscribe_pattern",
         false,
         "give a group.id, or assign partitions",
         ("InvalidGroupIdException", ""),
     ),
     row(
         ("SubscribeError", "QueueFull"),
-        "subscribe, subscribe_with, assign, unsubscribe",
+        "subscribe, subscribe_with, subscribe_pattern, assign, unsubscribe",
         true,
         BACK_OFF,
         OVERLOADED,
@@ -214,7 +222,7 @@ const SUBSCRIBE: &[ErrorRow] = &[
     unprovoked(
         row(
             ("SubscribeError", "Closed"),
-            "subscribe, subscribe_with, assign, unsubscribe",
+            "subscribe, subscribe_with, subscribe_pattern, assign, unsubscribe",
             false,
             "build a new consumer",
             CLOSED,
@@ -223,7 +231,7 @@ const SUBSCRIBE: &[ErrorRow] = &[
     ),
     row(
         ("SubscribeError", "Background"),
-        "subscribe, subscribe_with, assign, unsubscribe",
+        "subscribe, subscribe_with, subscribe_pattern, assign, unsubscribe",
         false,
         NEW_CONSUMER,
         DIED,

@@ -5,6 +5,7 @@ use evenkeel_core::{Command, SeekTo, Time};
 
 pub(super) fn write(recorder: &mut Recorder, now: Time, command: &Command) {
     if let Command::Subscribe { call, .. }
+    | Command::SubscribePattern { call, .. }
     | Command::Assign { call, .. }
     | Command::Unsubscribe { call, .. }
     | Command::Commit { call, .. }
@@ -17,6 +18,13 @@ pub(super) fn write(recorder: &mut Recorder, now: Time, command: &Command) {
             .event(now, "subscribe")
             .plain("call", call.0)
             .texts("topics", topics)
+            .plain("listens", listener)
+            .end(),
+        Command::SubscribePattern { call, pattern, listener } => recorder
+            .event(now, "subscribe")
+            .plain("call", call.0)
+            .texts("topics", [""; 0])
+            .text("pattern", pattern)
             .plain("listens", listener)
             .end(),
         Command::Assign { call, taken, partitions } => recorder

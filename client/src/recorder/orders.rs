@@ -10,7 +10,7 @@ use evenkeel_core::{
     Answer, CallFault, Callback, ConnectionId, Delivery, DisconnectReason, Output, PollFault,
     RequestId, Shell, Time, Warning,
 };
-use evenkeel_spec::words::{ErrorCode, Heartbeat, HeartbeatEpoch, OffsetCommit};
+use evenkeel_spec::words::{ErrorCode, Heartbeat, HeartbeatEpoch, OffsetCommit, Pattern};
 
 pub(super) fn write(
     recorder: &mut Recorder,
@@ -140,6 +140,7 @@ fn send(
         Request::DescribeGroup => "describe_group",
         Request::ApiVersions
         | Request::Metadata { .. }
+        | Request::TopicsById { .. }
         | Request::Topics { .. }
         | Request::ListOffsets { .. }
         | Request::Fetch(_) => return,
@@ -168,6 +169,11 @@ fn said<'a>(line: Line<'a>, heartbeat: &Heartbeat, members: &mut Members) -> Lin
     if let Some(topics) = &heartbeat.subscription {
         line = line.texts("topics", topics.iter());
     }
+    line = match &heartbeat.pattern {
+        Some(Pattern::Matching(pattern)) => line.text("pattern", pattern),
+        Some(Pattern::Ended) => line.text("pattern", ""),
+        None => line,
+    };
     if let Some(assignor) = &heartbeat.assignor {
         line = line.text("assignor", assignor_name(assignor));
     }

@@ -14,10 +14,19 @@ use kafka_protocol::messages::metadata_response::{
 };
 use kafka_protocol::messages::{BrokerId, MetadataRequest, MetadataResponse};
 use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
 
 /// No topics is an empty list; null would be all of them.
 pub(super) fn request(topics: Option<&BTreeSet<TopicName>>) -> MetadataRequest {
     of_topics(Some(topics.into_iter().flatten().map(wire_topic).collect()))
+}
+
+/// These topics, whatever they are called: names are null (version 12).
+pub(super) fn by_id(ids: &BTreeSet<TopicId>) -> MetadataRequest {
+    let wire = |id: &TopicId| {
+        MetadataRequestTopic::default().with_topic_id(Uuid::from_bytes(id.0)).with_name(None)
+    };
+    of_topics(Some(ids.iter().map(wire).collect()))
 }
 
 /// Everything about a topic, or about all of them.

@@ -1,5 +1,5 @@
 //! `ConsumerGroupHeartbeat` (key 68, KIP-848). Epoch 0 joins, -1 leaves; a null list and a timeout
-//! of -1 mean "unchanged".
+//! of -1 mean "unchanged", and so does a null expression; an empty one means "none".
 
 use super::shape::Shape;
 use super::{Body, malformed, sentinel};
@@ -8,7 +8,7 @@ use evenkeel_core::Misbehaved;
 use evenkeel_core::request::Response;
 use evenkeel_spec::words::{
     Assignor, Epoch, ErrorCode, GroupId, Heartbeat, HeartbeatAnswer, HeartbeatEpoch, Partitions,
-    TopicId, TopicIdPartition,
+    Pattern, TopicId, TopicIdPartition,
 };
 use kafka_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
 use kafka_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
@@ -35,6 +35,10 @@ pub(super) fn request(
         })
         .with_rebalance_timeout_ms(heartbeat.rebalance_timeout_ms.map_or(-1, sentinel::wire_number))
         .with_subscribed_topic_names(topics)
+        .with_subscribed_topic_regex(heartbeat.pattern.as_ref().map(|pattern| match pattern {
+            Pattern::Matching(pattern) => sentinel::text(pattern),
+            Pattern::Ended => StrBytes::default(),
+        }))
         .with_server_assignor(heartbeat.assignor.as_ref().map(|assignor| match assignor {
             Assignor::Uniform => StrBytes::from_static_str("uniform"),
             Assignor::Range => StrBytes::from_static_str("range"),

@@ -76,6 +76,7 @@ impl Codec {
             Request::Metadata { topics } => {
                 frame.encode(&api_03_metadata::request(topics.as_ref()))
             }
+            Request::TopicsById { ids } => frame.encode(&api_03_metadata::by_id(ids)),
             Request::Topics { topic } => frame.encode(&api_03_metadata::describe(topic.as_ref())),
             Request::FindCoordinator => {
                 frame.encode(&api_10_find_coordinator::request(&self.group))
@@ -132,7 +133,9 @@ impl Codec {
                 let (response, throttle_ms, versions) = api_18_api_versions::response(body)?;
                 return Ok((answer((response, throttle_ms)), Some(versions)));
             }
-            Request::Metadata { .. } => api_03_metadata::response(body)?,
+            Request::Metadata { .. } | Request::TopicsById { .. } => {
+                api_03_metadata::response(body)?
+            }
             Request::Topics { .. } => api_03_metadata::described(body)?,
             Request::FindCoordinator => api_10_find_coordinator::response(body, &self.group)?,
             Request::DescribeGroup => api_69_consumer_group_describe::response(body, &self.group)?,

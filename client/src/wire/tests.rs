@@ -107,6 +107,7 @@ fn heartbeat(epoch: HeartbeatEpoch) -> Heartbeat {
         epoch,
         rebalance_timeout_ms: None,
         subscription: None,
+        pattern: None,
         assignor: None,
         owned: None,
     }

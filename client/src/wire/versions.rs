@@ -36,7 +36,9 @@ impl Api {
     pub(crate) fn of(request: &Request) -> Self {
         match request {
             Request::ApiVersions => Self::ApiVersions,
-            Request::Metadata { .. } | Request::Topics { .. } => Self::Metadata,
+            Request::Metadata { .. } | Request::TopicsById { .. } | Request::Topics { .. } => {
+                Self::Metadata
+            }
             Request::FindCoordinator => Self::FindCoordinator,
             Request::Heartbeat(_) => Self::ConsumerGroupHeartbeat,
             Request::DescribeGroup => Self::ConsumerGroupDescribe,

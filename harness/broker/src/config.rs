@@ -56,6 +56,8 @@ pub struct Config {
     pub max_size: u32,
     /// `group.consumer.assignment.interval.ms`, milliseconds; default 1,000. 0: at once.
     pub assignment_interval_ms: u32,
+    /// `group.consumer.regex.refresh.interval.ms`, milliseconds; default 600,000.
+    pub regex_refresh_interval_ms: u32,
     /// `auto.create.topics.enable`; default true in Kafka, false here: a test says what exists.
     pub auto_create_topics: bool,
     /// `num.partitions` of a topic created without a count; default 1.
@@ -82,6 +84,7 @@ impl Default for Config {
             heartbeat_interval_ms: 5_000,
             max_size: u32::MAX >> 1,
             assignment_interval_ms: 1_000,
+            regex_refresh_interval_ms: 600_000,
             auto_create_topics: false,
             num_partitions: 1,
             default_replication_factor: 3,
@@ -103,6 +106,7 @@ impl Config {
         "group.consumer.assignment.interval.ms",
         "group.consumer.heartbeat.interval.ms",
         "group.consumer.max.size",
+        "group.consumer.regex.refresh.interval.ms",
         "group.consumer.session.timeout.ms",
         "log.message.timestamp.type",
         "message.max.bytes",
@@ -127,6 +131,9 @@ impl Config {
                 self.heartbeat_interval_ms = number(key, value, 1)?;
             }
             "group.consumer.max.size" => self.max_size = number(key, value, 1)?,
+            "group.consumer.regex.refresh.interval.ms" => {
+                self.regex_refresh_interval_ms = number(key, value, 10_000)?;
+            }
             "group.consumer.session.timeout.ms" => self.session_timeout_ms = number(key, value, 1)?,
             "log.message.timestamp.type" => self.log_append_time = timestamp_type(key, value)?,
             "message.max.bytes" => self.message_max_bytes = number(key, value, 0)?,
@@ -151,6 +158,7 @@ impl Config {
             self.assignment_interval_ms.to_string(),
             self.heartbeat_interval_ms.to_string(),
             self.max_size.to_string(),
+            self.regex_refresh_interval_ms.to_string(),
             self.session_timeout_ms.to_string(),
             timestamp_type_name(self.log_append_time).to_owned(),
             self.message_max_bytes.to_string(),

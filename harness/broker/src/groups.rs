@@ -2,6 +2,7 @@
 //! nothing of the protocol; `evenkeel-coordinator` does. A failover is a replay of the group's log,
 //! and its timers start anew.
 
+use crate::patterns::Patterns;
 use crate::state::State;
 use crate::timers::Timers;
 use evenkeel_coordinator::{self as coordinator, Group, Order, Record, Step, Timer};
@@ -10,6 +11,7 @@ use evenkeel_spec::words::{
     OffsetFetched, OffsetsCommitted,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// A group's log is compacted when it is so much longer than after its last compaction.
@@ -33,6 +35,7 @@ pub(crate) struct Shell {
     compacted: usize,
     coordinator: Option<NodeId>,
     pub(crate) members: Members,
+    pub(crate) patterns: Patterns,
 }
 
 /// The members' names on the wire. A name that was met once keeps its number; equal names are
@@ -135,7 +138,10 @@ impl State {
         heartbeat: &Heartbeat,
     ) -> Result<HeartbeatAnswer, ErrorCode> {
         let config = self.coordinator_config();
-        self.step(group, |brain, topics| brain.on_heartbeat(&config, topics, heartbeat))
+        let refresh = Duration::from_millis(self.config.regex_refresh_interval_ms.into());
+        let topics = self.topics.keys().cloned().collect();
+        let heartbeat = self.group_mut(group).patterns.resolve(heartbeat, &topics, refresh);
+        self.step(group, |brain, topics| brain.on_heartbeat(&config, topics, &heartbeat))
     }
 
     /// A commit, answered by the brain.
@@ -224,6 +230,7 @@ impl State {
         let Some(shell) = self.groups.groups.get_mut(group) else { return };
         shell.coordinator = coordinator;
         shell.brain = Group::replay(&shell.log);
+        shell.patterns.fail_over();
         let orders = shell.brain.loaded(&config);
         if coordinator.is_some() {
             self.obey(group, orders);
@@ -325,6 +332,7 @@ mod tests {
                     epoch,
                     rebalance_timeout_ms: Some(1_000),
                     subscription: Some(Arc::new(BTreeSet::from([name.clone()]))),
+                    pattern: None,
                     assignor: None,
                     owned: Some(BTreeSet::new()),
                 };

@@ -41,6 +41,7 @@ mod control;
 mod groups;
 mod hook;
 mod log;
+mod patterns;
 mod replay;
 mod state;
 mod timers;

@@ -2,9 +2,10 @@
 //! Sentinels (-1, empty strings) end here.
 
 use crate::groups::Members;
+use crate::patterns::compiled;
 use evenkeel_spec::words::{
     Assignor, Committed, Epoch, ErrorCode, GroupId, Heartbeat, HeartbeatEpoch, LeaderEpoch, NodeId,
-    Offset, Owner, Partitions, TopicId, TopicIdPartition, TopicName,
+    Offset, Owner, Partitions, Pattern, TopicId, TopicIdPartition, TopicName,
 };
 use kafka_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
 use kafka_protocol::messages::offset_commit_request::OffsetCommitRequestPartition;
@@ -65,7 +66,7 @@ pub(crate) fn group_id(id: &messages::GroupId) -> GroupId {
 /// A heartbeat as it came, with a member id that is not empty.
 ///
 /// Errors: `INVALID_REQUEST` for numbers out of range and for what is out of this broker's scope
-/// (static members, subscription by regular expression).
+/// (static members); `INVALID_REGULAR_EXPRESSION`.
 pub(crate) fn heartbeat(
     members: &mut Members,
     request: &ConsumerGroupHeartbeatRequest,
@@ -74,8 +75,15 @@ pub(crate) fn heartbeat(
     if request.instance_id.is_some() {
         return Err(invalid("this broker has no static members"));
     }
-    if request.subscribed_topic_regex.as_ref().is_some_and(|regex| !regex.is_empty()) {
-        return Err(invalid("this broker has no subscription by regular expression"));
+    let pattern = request.subscribed_topic_regex.as_ref().map(|regex| match regex.as_str() {
+        "" => Pattern::Ended,
+        pattern => Pattern::Matching(pattern.into()),
+    });
+    if let Some(Pattern::Matching(pattern)) = &pattern
+        && compiled(pattern).is_err()
+    {
+        let why = "SubscribedTopicRegex is not a valid regular expression.";
+        return Err((ErrorCode::InvalidRegularExpression, why));
     }
     let epoch = match request.member_epoch {
         -1 => HeartbeatEpoch::Leave,
@@ -92,7 +100,7 @@ pub(crate) fn heartbeat(
     let names = request.subscribed_topic_names.as_ref();
     // An empty expression alone is a subscription to nothing.
     let names = names.map(|names| names.iter().map(topic_name).collect());
-    let nothing = request.subscribed_topic_regex.as_ref().map(|_| Default::default());
+    let nothing = pattern.as_ref().map(|_| Default::default());
     let owned = match &request.topic_partitions {
         None => None,
         Some(topics) => Some(partitions(topics).ok_or(invalid("A partition is negative."))?),
@@ -102,6 +110,7 @@ pub(crate) fn heartbeat(
         epoch,
         rebalance_timeout_ms,
         subscription: names.or(nothing).map(Arc::new),
+        pattern,
         assignor: request.server_assignor.as_ref().map(|name| assignor(name)),
         owned,
     })

@@ -388,6 +388,7 @@ impl Onlooker {
             },
             rebalance_timeout_ms: *rebalance_timeout_ms,
             subscription: topics.clone().map(Arc::new),
+            pattern: None,
             assignor: None,
             owned: owned.clone(),
         };

@@ -66,6 +66,7 @@ pub enum Event {
         call: u64,
         #[serde(deserialize_with = "words::topics")]
         topics: BTreeSet<TopicName>,
+        pattern: Option<String>,
         listens: bool,
     },
     Unsubscribe {
@@ -150,6 +151,7 @@ pub enum Event {
         rebalance_timeout_ms: Option<u32>,
         #[serde(default, deserialize_with = "words::some_topics")]
         topics: Option<BTreeSet<TopicName>>,
+        pattern: Option<String>,
         assignor: Option<String>,
         #[serde(default, deserialize_with = "words::some_partitions")]
         owned: Option<Partitions>,

@@ -13,7 +13,7 @@ use evenkeel_core::disposition::data_path::{Action, data_path};
 use evenkeel_core::group::{CommitId, Group};
 use evenkeel_spec::words::{
     Committed, Epoch, ErrorCode, Heartbeat, HeartbeatAnswer, HeartbeatEpoch, NodeId, Offset,
-    OffsetsCommitted, Owner, Partitions, TopicPartition,
+    OffsetsCommitted, Owner, Partitions, Pattern, TopicPartition,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -105,9 +105,15 @@ impl Member {
                 self.due.push_back(Due::Answer(*call, Answer::Closed, None));
             }
             Event::Poll { .. } | Event::Close { .. } if is_closing => {}
-            Event::Subscribe { call, topics, listens } => {
+            Event::Subscribe { call, topics, pattern, listens } => {
                 let topics = Arc::new(topics.clone());
-                self.tell(|group, out| group.on_subscribe(topics, *listens, out));
+                match pattern {
+                    Some(pattern) => {
+                        let pattern = pattern.as_str().into();
+                        self.tell(|group, out| group.on_subscribe_pattern(pattern, *listens, out));
+                    }
+                    None => self.tell(|group, out| group.on_subscribe(topics, *listens, out)),
+                }
                 self.due.push_back(Due::Answer(*call, Answer::Done, None));
             }
             Event::Unsubscribe { call, taken } => {
@@ -380,8 +386,16 @@ impl Member {
         event: &Event,
         about: &About,
     ) -> Result<(), Refused> {
-        let Event::Heartbeat { kind, epoch, rebalance_timeout_ms, topics, assignor, owned, .. } =
-            event
+        let Event::Heartbeat {
+            kind,
+            epoch,
+            rebalance_timeout_ms,
+            topics,
+            pattern,
+            assignor,
+            owned,
+            ..
+        } = event
         else {
             return Err("another request is due");
         };
@@ -393,7 +407,12 @@ impl Member {
         if (*kind, *epoch) != expected {
             return Err("the heartbeat says another epoch");
         }
-        let is_subscription = said.subscription.as_deref() == topics.as_ref();
+        let said_pattern = said.pattern.as_ref().map(|pattern| match pattern {
+            Pattern::Matching(pattern) => pattern,
+            Pattern::Ended => "",
+        });
+        let is_subscription =
+            said.subscription.as_deref() == topics.as_ref() && said_pattern == pattern.as_deref();
         let is_assignor = said.assignor == assignor.as_deref().map(super::member::assignor);
         if said.rebalance_timeout_ms != *rebalance_timeout_ms || !is_subscription || !is_assignor {
             return Err("the heartbeat says other terms");

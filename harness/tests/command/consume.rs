@@ -192,6 +192,24 @@ fn an_interrupted_consumer_commits_what_it_printed_and_leaves() {
 }
 
 #[test]
+fn topics_by_pattern_are_read_and_a_pattern_that_is_none_is_wrong_usage() {
+    let broker = Broker::start();
+    let by = |pattern| {
+        let servers = ["consume", "--bootstrap", &broker.servers, "--group", "g"];
+        let args =
+            [&servers[..], &["--from-beginning", "--max-messages", "10", "--pattern", pattern]];
+        run(&args.concat())
+    };
+    let read = by("ord.*");
+    assert_eq!((read.code, read.out.lines().count()), (0, 10), "{}", read.err);
+    assert_eq!(broker.committed("g"), 10);
+    let refused = by("ord(");
+    assert_eq!(refused.code, 2);
+    assert!(refused.err.contains("--pattern"), "{}", refused.err);
+    assert!(refused.err.contains("INVALID_REGULAR_EXPRESSION"), "{}", refused.err);
+}
+
+#[test]
 fn while_nothing_arrives_explain_says_why_and_who_has_what_is_waited_for() {
     let broker = Broker::start();
     // It keeps what it has: its callbacks take longer than this test.

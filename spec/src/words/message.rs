@@ -16,6 +16,8 @@ pub struct Heartbeat {
     pub rebalance_timeout_ms: Option<u32>,
     /// What it subscribes to; `None`: unchanged.
     pub subscription: Option<Subscription>,
+    /// The pattern that it subscribes to beside that; `None`: unchanged.
+    pub pattern: Option<Pattern>,
     /// Which server-side assignor it prefers; `None`: unchanged, or the coordinator's default.
     pub assignor: Option<Assignor>,
     /// The partitions it really owns; `None`: unchanged since its last heartbeat.
@@ -44,6 +46,15 @@ pub enum HeartbeatEpoch {
 
 /// The topics that a member subscribes to by name.
 pub type Subscription = Arc<BTreeSet<TopicName>>;
+
+/// A subscription by pattern, as a heartbeat tells it (M13).
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Pattern {
+    /// Every topic whose whole name matches this expression (RE2J).
+    Matching(Arc<str>),
+    /// There is none any more (an empty expression on the wire).
+    Ended,
+}
 
 /// A server-side assignor of `group.consumer.assignors`.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

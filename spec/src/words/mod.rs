@@ -14,6 +14,6 @@ pub use ids::{
 };
 pub use message::{
     Assignor, Committed, Heartbeat, HeartbeatAnswer, HeartbeatEpoch, OffsetCommit, OffsetFetch,
-    OffsetFetched, OffsetsCommitted, Owner, Subscription, Topic, Topics,
+    OffsetFetched, OffsetsCommitted, Owner, Pattern, Subscription, Topic, Topics,
 };
 pub use timer::{BackoffKind, Step, Timer};

@@ -12,6 +12,7 @@ mod evenkeel_member;
 mod generated;
 mod group;
 mod meeting;
+mod pattern;
 mod refusals;
 #[allow(unexpected_cfgs)] // The features are those of the crate whose test it is.
 #[path = "../../../model/coordinator/tests/script/mod.rs"]
@@ -80,6 +81,7 @@ const TESTS: &[(&str, Test)] = &[
         "an_assignment_on_apache_kafka_needs_no_coordinator_and_commits_without_a_member",
         assign::on_kafka,
     ),
+    ("a_pattern_on_apache_kafka_finds_topics_late_and_a_group_is_described", pattern::on_kafka),
     (
         "three_nodes_see_one_connection_each_no_needless_lookup_no_fence_and_a_close_in_time",
         three_nodes::promises,

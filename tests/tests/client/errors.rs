@@ -189,6 +189,10 @@ async fn subscriptions(provoked: &mut Provoked) {
     };
     let mut consumer = plain(&cluster).build().expect("valid");
     add(consumer.subscribe(["a topic"]).await.expect_err("illegal"), "InvalidTopic");
+    add(consumer.subscribe_pattern("").await.expect_err("none"), "InvalidPattern");
+    let endless = "t".repeat(32_768);
+    add(consumer.subscribe_pattern(endless).await.expect_err("too long"), "InvalidPattern");
+    add(consumer.subscribe_pattern("t").await.expect_err("no group"), "NoGroupId");
     add(consumer.subscribe(["t"]).await.expect_err("no group"), "NoGroupId");
     let mut consumer = grouped(&cluster).build().expect("valid");
     consumer.subscribe_with(["t"], Failing("revoked")).await.expect("subscribed");

@@ -12,6 +12,7 @@ mod group;
 mod liveness;
 mod lookup;
 mod outage;
+mod pattern;
 mod quiet;
 mod sockets;
 mod spans;

@@ -188,7 +188,7 @@ async fn world(situation: Situation) -> World {
     World { consumer, _cluster: cluster, _other: other, _commits: commits }
 }
 
-const CALLS: [&str; 23] = [
+const CALLS: [&str; 24] = [
     "poll",
     "subscribe",
     "subscribe_with",
@@ -212,6 +212,7 @@ const CALLS: [&str; 23] = [
     "seek_to_end",
     "diagnose",
     "describe_group",
+    "subscribe_pattern",
 ];
 
 /// How a call ended, in few words.
@@ -232,6 +233,7 @@ async fn call(name: &str, mut consumer: Consumer) -> (String, Option<Consumer>) 
         "subscribe" => told(consumer.subscribe(["u"]).await),
         "subscribe_with" => told(consumer.subscribe_with(["u"], Endless).await),
         "subscribe(none)" => told(consumer.subscribe(Vec::<String>::new()).await),
+        "subscribe_pattern" => told(consumer.subscribe_pattern("u.*").await),
         "unsubscribe" => told(consumer.unsubscribe().await),
         "commit" => told(consumer.commit().await),
         "commit_offsets" => told(consumer.commit_offsets([(at, Committed::at(Offset(3)))]).await),

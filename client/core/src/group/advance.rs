@@ -298,9 +298,9 @@ impl Group {
         }
         out.push(Output::Disarm(Timer::PollInterval));
         out.push(Output::Left { clean });
-        if let Some((subscription, listener)) = self.next_subscription.take() {
+        if let Some((subscription, pattern, listener)) = self.next_subscription.take() {
             self.listener = listener;
-            self.member.on_subscribe(subscription, true);
+            self.member.on_subscribe(subscription, pattern, true);
         }
     }
 

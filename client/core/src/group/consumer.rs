@@ -7,8 +7,10 @@
 use super::Mutant;
 use crate::Incarnation;
 use evenkeel_spec::words::{
-    Assignor, Epoch, Heartbeat, HeartbeatEpoch, MemberId, Owner, Partitions, Step, Subscription,
+    Assignor, Epoch, Heartbeat, HeartbeatEpoch, MemberId, Owner, Partitions, Pattern, Step,
+    Subscription,
 };
+use std::sync::Arc;
 
 /// Where a member stands. Kafka's `MemberState`, less what other machines know: its RECONCILING and
 /// ACKNOWLEDGING are [`reconcile`](super::reconcile)'s phases, its LEAVING is
@@ -38,6 +40,10 @@ pub struct Member {
     id: u32,
     state: State,
     subscription: Option<Subscription>,
+    /// What it subscribes to by pattern (M13).
+    pattern: Option<Arc<str>>,
+    /// The coordinator may know a pattern of this member id.
+    pattern_told: bool,
     /// The subscription has changed since it was last sent.
     subscription_due: bool,
     /// What is owned must be told at once (M5).
@@ -102,9 +108,16 @@ impl Member {
 
     /// The application subscribes, or changes what it subscribes to. `told`: it knows the end of the
     /// membership that was refused for good; else it must be told first, as after a fence (M6).
-    pub fn on_subscribe(&mut self, subscription: Subscription, told: bool) {
-        self.subscription_due = self.subscription.as_ref() != Some(&subscription);
+    pub fn on_subscribe(
+        &mut self,
+        subscription: Subscription,
+        pattern: Option<Arc<str>>,
+        told: bool,
+    ) {
+        self.subscription_due =
+            self.subscription.as_ref() != Some(&subscription) || self.pattern != pattern;
         self.subscription = Some(subscription);
+        self.pattern = pattern;
         self.state = match self.state {
             State::Unsubscribed => State::Subscribed,
             State::Fatal if told => State::Subscribed,
@@ -115,9 +128,10 @@ impl Member {
 
     /// Joins: from within a poll, or once a fence has been told (M1, M6, M8).
     pub fn join(&mut self) {
-        let subscription = self.subscription.take();
-        let Self { id, backing_off, step, is_known, .. } = *self;
-        let fresh = Self { id, subscription, backing_off, step, is_known, ..Self::default() };
+        let (subscription, pattern) = (self.subscription.take(), self.pattern.take());
+        let Self { id, backing_off, step, is_known, pattern_told, .. } = *self;
+        let kept = Self { id, subscription, pattern, pattern_told, ..Self::default() };
+        let fresh = Self { backing_off, step, is_known, ..kept };
         *self = Self { state: State::Joining, all_fields: true, ..fresh };
     }
 
@@ -167,12 +181,15 @@ impl Member {
         };
         let all = self.all_fields && !(Mutant::DeltaOnRejoin.is(mutant) && self.id_was_known());
         let told = all || self.ack_due;
+        let pattern = (all || self.subscription_due).then(|| self.said_pattern()).flatten();
+        self.pattern_told |= pattern.is_some();
         let request = Heartbeat {
             member: self.id(),
             epoch,
             rebalance_timeout_ms: all.then_some(rebalance_timeout_ms),
             subscription: (all || self.subscription_due)
                 .then(|| self.subscription.clone().unwrap_or_default()),
+            pattern,
             assignor: if all { assignor.cloned() } else { None },
             owned: told.then(|| if joins { Partitions::new() } else { owned.clone() }),
         };
@@ -185,6 +202,14 @@ impl Member {
         self.ack_due &= !told;
         self.all_fields = false;
         request
+    }
+
+    /// M13: what a heartbeat with the subscription says of a pattern.
+    fn said_pattern(&self) -> Option<Pattern> {
+        match &self.pattern {
+            Some(pattern) => Some(Pattern::Matching(Arc::clone(pattern))),
+            None => self.pattern_told.then_some(Pattern::Ended),
+        }
     }
 
     /// The heartbeat in flight was accepted with `epoch`.
@@ -230,7 +255,7 @@ impl Member {
     pub fn on_left(&mut self, state: State, mutant: Option<Mutant>) {
         self.end(state, !Mutant::KeepIdAfterLeave.is(mutant));
         if state == State::Unsubscribed {
-            self.subscription = None;
+            (self.subscription, self.pattern) = (None, None);
         }
     }
 
@@ -246,8 +271,10 @@ impl Member {
 
     fn end(&mut self, state: State, new_id: bool) {
         let id = if new_id { self.id + 1 } else { self.id };
-        let subscription = self.subscription.take();
-        *self = Self { id, state, subscription, all_fields: true, ..Self::default() };
+        let (subscription, pattern) = (self.subscription.take(), self.pattern.take());
+        let pattern_told = self.pattern_told && !new_id;
+        let kept = Self { id, subscription, pattern, pattern_told, ..Self::default() };
+        *self = Self { state, all_fields: true, ..kept };
     }
 
     /// Shows every incarnation, for renaming.

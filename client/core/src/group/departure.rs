@@ -61,6 +61,7 @@ impl Departure {
             epoch: HeartbeatEpoch::Leave,
             rebalance_timeout_ms: None,
             subscription: None,
+            pattern: None,
             assignor: None,
             owned: None,
         }

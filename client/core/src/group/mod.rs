@@ -31,6 +31,7 @@ use evenkeel_spec::words::{
 };
 use reconcile::{Phase, Reconcile};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// What the group's side is told once.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -66,7 +67,7 @@ pub struct Group {
     lost_due: Option<(LostReason, Partitions)>,
     ending: Option<Ending>,
     /// Subscribed while an unsubscribe was still going on: comes into force after it.
-    next_subscription: Option<(Subscription, bool)>,
+    next_subscription: Option<(Subscription, Option<Arc<str>>, bool)>,
     /// Somebody outside of this composite needs the coordinator (committed offsets).
     coordinator_wanted: bool,
 }
@@ -117,8 +118,28 @@ impl Group {
         listener: bool,
         out: &mut Vec<Output>,
     ) {
+        self.subscribe(subscription, None, listener, out);
+    }
+
+    /// The same to every topic that matches a pattern, as the coordinator finds them (M13).
+    pub fn on_subscribe_pattern(
+        &mut self,
+        pattern: Arc<str>,
+        listener: bool,
+        out: &mut Vec<Output>,
+    ) {
+        self.subscribe(Subscription::default(), Some(pattern), listener, out);
+    }
+
+    fn subscribe(
+        &mut self,
+        subscription: Subscription,
+        pattern: Option<Arc<str>>,
+        listener: bool,
+        out: &mut Vec<Output>,
+    ) {
         if self.ending.is_some() {
-            self.next_subscription = Some((subscription, listener));
+            self.next_subscription = Some((subscription, pattern, listener));
             return;
         }
         self.listener = listener;
@@ -126,7 +147,7 @@ impl Group {
             self.end_revocation(out);
         }
         let told = self.is_told() || Mutant::JoinUntold.is(self.config.mutant);
-        self.member.on_subscribe(subscription, told);
+        self.member.on_subscribe(subscription, pattern, told);
         self.advance(out);
     }
 

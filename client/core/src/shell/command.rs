@@ -19,6 +19,7 @@ impl<C: Chunk> Shell<C> {
         }
         if let (
             Command::Subscribe { call, .. }
+            | Command::SubscribePattern { call, .. }
             | Command::Commit { call, .. }
             | Command::Committed { call, .. }
             | Command::DescribeGroup { call, .. },
@@ -28,7 +29,7 @@ impl<C: Chunk> Shell<C> {
             return self.done(*call, Err(CallFault::NoGroupId));
         }
         match command {
-            Command::Subscribe { call, .. }
+            Command::Subscribe { call, .. } | Command::SubscribePattern { call, .. }
                 if self.application.following == Following::Assignment =>
             {
                 self.done(call, Err(CallFault::Exclusive));
@@ -38,6 +39,12 @@ impl<C: Chunk> Shell<C> {
                 self.metadata.on_subscribed(topics.clone());
                 let topics = Arc::new(topics);
                 self.with_group(|group, out| group.on_subscribe(topics, listener, out));
+                self.done(call, Ok(Answer::Done));
+            }
+            Command::SubscribePattern { call, pattern, listener } => {
+                self.application.following = Following::Subscription;
+                self.metadata.on_subscribed_pattern();
+                self.with_group(|group, out| group.on_subscribe_pattern(pattern, listener, out));
                 self.done(call, Ok(Answer::Done));
             }
             Command::Assign { call, taken, partitions } => self.assign(call, taken, partitions),
@@ -87,6 +94,7 @@ impl<C: Chunk> Shell<C> {
     fn is_refused_at_end(&mut self, command: &Command) -> bool {
         match command {
             Command::Subscribe { call, .. }
+            | Command::SubscribePattern { call, .. }
             | Command::Assign { call, .. }
             | Command::Unsubscribe { call, .. } => {
                 self.done(*call, Err(CallFault::Closed));
@@ -118,6 +126,7 @@ impl<C: Chunk> Shell<C> {
     pub(super) fn on_command_after_end(&mut self, command: &Command) {
         match command {
             Command::Subscribe { call, .. }
+            | Command::SubscribePattern { call, .. }
             | Command::Assign { call, .. }
             | Command::Unsubscribe { call, .. }
             | Command::Commit { call, .. }

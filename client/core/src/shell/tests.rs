@@ -4,6 +4,7 @@ mod calls;
 mod chaos;
 mod connections;
 mod diagnose;
+mod pattern;
 mod truth;
 mod waits;
 mod world;

@@ -85,13 +85,16 @@ fn describe_member(
     member: &MemberDescription,
 ) -> Member {
     let client = shell.members.client(id);
-    let names = member.subscription.iter().map(wire::wire_name);
+    // The brain has heard of names only.
+    let (names, pattern) = shell.patterns.said(id).unwrap_or((&member.subscription, None));
+    let names = names.iter().map(wire::wire_name);
     Member::default()
         .with_member_id(wire::text(shell.members.name(id)))
         .with_member_epoch(member.epoch.0.cast_signed())
         .with_client_id(wire::text(&client.id))
         .with_client_host(wire::text(&client.host))
         .with_subscribed_topic_names(names.collect())
+        .with_subscribed_topic_regex(pattern.map(wire::text))
         .with_assignment(assignment(state, &member.assignment()))
         .with_target_assignment(assignment(state, &member.target))
         .with_member_type(CONSUMER_MEMBER)

@@ -301,7 +301,10 @@ async fn what_a_heartbeat_may_not_say_is_refused() {
         (join(""), ErrorCode::InvalidRequest),
         (join("a").with_group_id(GroupId(text(""))), ErrorCode::InvalidRequest),
         (join("a").with_instance_id(Some(text("i"))), ErrorCode::InvalidRequest),
-        (join("a").with_subscribed_topic_regex(Some(text("t.*"))), ErrorCode::InvalidRequest),
+        (
+            join("a").with_subscribed_topic_regex(Some(text("t("))),
+            ErrorCode::InvalidRegularExpression,
+        ),
         (join("a").with_server_assignor(Some(text("best"))), ErrorCode::UnsupportedAssignor),
         (stay("a", -3), ErrorCode::InvalidRequest),
         (stay("a", 5), ErrorCode::GroupIdNotFound),

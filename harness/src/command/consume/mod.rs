@@ -8,7 +8,9 @@ mod listener;
 use super::output::{complain, emit, print};
 use super::signal::Ends;
 use super::{Failure, Format, Outcome};
-use evenkeel::{CloseReport, ConfigError, Consumer, PartitionRecords, PollError, Records};
+use evenkeel::{
+    CloseReport, ConfigError, Consumer, ErrorCode, PartitionRecords, PollError, Records,
+};
 use explain::Explainer;
 use listener::Narrator;
 use std::collections::BTreeSet;
@@ -32,8 +34,12 @@ pub(super) struct Args {
     #[arg(long)]
     group: String,
     /// The topics to subscribe to.
-    #[arg(long = "topic", value_name = "TOPIC", required = true, num_args = 1..)]
+    #[arg(long = "topic", value_name = "TOPIC", required_unless_present = "pattern", num_args = 1..)]
     topics: Vec<String>,
+    /// Subscribe to every topic whose whole name matches this expression (RE2), also to those that
+    /// come into being later. The coordinator finds them, some seconds late.
+    #[arg(long, value_name = "RE2", conflicts_with = "topics")]
+    pattern: Option<String>,
     /// A consumer configuration by Kafka's name; may be given several times.
     #[arg(long = "property", value_name = "KEY=VALUE", value_parser = super::key_value)]
     properties: Vec<(String, String)>,
@@ -103,10 +109,12 @@ async fn consume(args: Args, format: Format) -> Result<Outcome, Failure> {
         takes: Duration::from_millis(args.callback_ms.unwrap_or(0)),
     };
     // Not for nothing: a revocation waits for a poll where there is a listener.
-    let subscribed = if narrator.tells || args.callback_ms.is_some() {
-        consumer.subscribe_with(args.topics, narrator).await
-    } else {
-        consumer.subscribe(args.topics).await
+    let listens = narrator.tells || args.callback_ms.is_some();
+    let subscribed = match (args.pattern, listens) {
+        (Some(pattern), true) => consumer.subscribe_pattern_with(pattern, narrator).await,
+        (Some(pattern), false) => consumer.subscribe_pattern(pattern).await,
+        (None, true) => consumer.subscribe_with(args.topics, narrator).await,
+        (None, false) => consumer.subscribe(args.topics).await,
     };
     subscribed.map_err(|error| Failure::Usage(error.to_string()))?;
     let explainer = args.explain.map(|seconds| Explainer::new(Duration::from_secs(seconds)));
@@ -299,6 +307,9 @@ impl Reader {
             PollError::Record { .. } => {
                 (false, "to go on without these records set the group's offset past them")
             }
+            PollError::Fatal { code: ErrorCode::InvalidRegularExpression, .. } => {
+                return Err(Failure::Usage(format!("--pattern: {error}")));
+            }
             _ => (false, "mend the cause and start again"),
         };
         let sentence = format!("{error}; {advice}");
@@ -335,6 +346,7 @@ const EXAMPLES: &str = "\
 Examples:
   evenkeel consume --bootstrap localhost:9092 --group g --topic orders --from-beginning
   evenkeel consume --bootstrap b1:9092,b2:9092 --group g --topic a b --property client.id=reader
+  evenkeel consume --bootstrap localhost:9092 --group g --pattern 'orders-.*'
   evenkeel consume --bootstrap localhost:9092 --group g --topic orders --max-messages 10 --format json
   evenkeel consume --bootstrap localhost:9092 --group g --topic orders --events
   evenkeel consume --bootstrap localhost:9092 --group g --topic orders --record run.jsonl
@@ -351,6 +363,7 @@ mod tests {
             bootstrap: "localhost:9092".into(),
             group: "g".into(),
             topics: vec!["t".into()],
+            pattern: None,
             properties: properties.into_iter().collect(),
             max_messages,
             from_beginning: false,

@@ -34,7 +34,7 @@ impl Member<'_> {
                 let listed = partitions.into_keys().map(|id| (id, Ok(Some(start))));
                 Response::ListOffsets(listed.collect())
             }
-            Request::Topics { .. } | Request::DescribeGroup => {
+            Request::Topics { .. } | Request::TopicsById { .. } | Request::DescribeGroup => {
                 unreachable!("the application of a trace does not ask for it")
             }
             Request::Heartbeat(_) | Request::OffsetCommit { .. } | Request::Fetch(_) => {

@@ -203,6 +203,7 @@ impl World {
             epoch: *epoch,
             rebalance_timeout_ms: *timeout_ms,
             subscription,
+            pattern: None,
             assignor: assignor.clone(),
             owned: owned.as_ref().map(|named| self.to_partitions(named)),
         }

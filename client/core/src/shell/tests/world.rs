@@ -14,7 +14,7 @@ use crate::{
 };
 use evenkeel_spec::words::{
     Committed, Epoch, ErrorCode, Heartbeat, HeartbeatAnswer, HeartbeatEpoch, LeaderEpoch, NodeId,
-    Offset, Partitions, TopicId, TopicIdPartition, TopicName, TopicPartition,
+    Offset, Partitions, Pattern, TopicId, TopicIdPartition, TopicName, TopicPartition,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -131,6 +131,7 @@ pub(crate) struct World {
     pub(crate) heartbeat_interval_ms: u32,
     epoch: u32,
     subscribed: BTreeSet<TopicName>,
+    pattern: Option<Arc<str>>,
     target: Option<Partitions>,
     /// What went out, by virtual date.
     pub(crate) sent: Vec<(u64, ConnectionId, Request)>,
@@ -203,6 +204,7 @@ impl World {
             heartbeat_interval_ms: 5_000,
             epoch: 0,
             subscribed: BTreeSet::new(),
+            pattern: None,
             target: None,
             sent: Vec::new(),
             connects: Vec::new(),
@@ -479,6 +481,11 @@ impl World {
             }
             Request::ApiVersions => Response::ApiVersions(Ok(())),
             Request::Metadata { topics } => Response::Metadata(self.metadata(topics)),
+            Request::TopicsById { ids } => {
+                let named = self.topics.iter().filter(|(_, log)| ids.contains(&log.id));
+                let named = named.map(|(name, _)| name.clone()).collect();
+                Response::Metadata(self.metadata(Some(named)))
+            }
             Request::Topics { topic } => Response::Topics(Ok(self.described(topic))),
             Request::FindCoordinator => Response::FindCoordinator(self.find_coordinator()),
             Request::DescribeGroup => Response::Group(self.described_group(node)),
@@ -603,7 +610,13 @@ impl World {
         if let Some(subscription) = &heartbeat.subscription {
             self.subscribed = BTreeSet::clone(subscription);
         }
+        match &heartbeat.pattern {
+            Some(Pattern::Matching(pattern)) => self.pattern = Some(pattern.clone()),
+            Some(Pattern::Ended) => self.pattern = None,
+            None => {}
+        }
         if heartbeat.epoch == HeartbeatEpoch::Leave {
+            self.pattern = None;
             self.target = None;
             return answer(None, None);
         }
@@ -618,7 +631,12 @@ impl World {
     }
 
     fn subscribed_partitions(&self) -> Partitions {
-        let topics = self.topics.iter().filter(|(name, _)| self.subscribed.contains(name));
+        // Patterns are beginnings here.
+        let begins = |name: &TopicName| {
+            self.pattern.as_ref().is_some_and(|begin| name.as_str().starts_with(&**begin))
+        };
+        let is_subscribed = |name: &TopicName| self.subscribed.contains(name) || begins(name);
+        let topics = self.topics.iter().filter(|(name, _)| is_subscribed(name));
         let all = topics.flat_map(|(_, log)| {
             let count = u32::try_from(log.ends.len()).expect("few");
             (0..count).map(|index| TopicIdPartition::new(log.id, index))
@@ -671,6 +689,7 @@ pub(crate) fn name(request: &Request) -> &'static str {
     match request {
         Request::ApiVersions => "ApiVersions",
         Request::Metadata { .. } => "Metadata",
+        Request::TopicsById { .. } => "TopicsById",
         Request::Topics { .. } => "Topics",
         Request::FindCoordinator => "FindCoordinator",
         Request::DescribeGroup => "DescribeGroup",

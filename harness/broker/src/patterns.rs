@@ -1,0 +1,110 @@
+//! Subscriptions by pattern: what each member subscribes to by name and by pattern, and which topics
+//! match, as the coordinator knows it.
+//!
+//! Decides when a pattern is resolved: with the first heartbeat that names it, which is answered
+//! without it; again with a heartbeat, once topics came or went and [`REFRESH_PAUSE`] has passed, or
+//! after `group.consumer.regex.refresh.interval.ms`. What was found counts from the member's next
+//! heartbeat on. Source: `GroupMetadataManager.maybeUpdateRegularExpressions` of Apache Kafka 4.3.1,
+//! whose resolution is a task of its own.
+
+use evenkeel_spec::words::{Heartbeat, HeartbeatEpoch, MemberId, Pattern, TopicName};
+use regex::Regex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The members of one group, and what their patterns match.
+#[derive(Debug, Default)]
+pub(crate) struct Patterns {
+    members: BTreeMap<MemberId, Said>,
+    resolved: BTreeMap<Arc<str>, Resolved>,
+}
+
+/// What a member subscribes to.
+#[derive(Debug, Default)]
+struct Said {
+    names: BTreeSet<TopicName>,
+    pattern: Option<Arc<str>>,
+    /// Both together, as the brain heard it last.
+    told: BTreeSet<TopicName>,
+}
+
+/// What a pattern matched.
+#[derive(Debug)]
+struct Resolved {
+    matching: BTreeSet<TopicName>,
+    /// All topics that there were.
+    of: BTreeSet<TopicName>,
+    at: Instant,
+}
+
+/// A pattern as this broker reads it: for whole names. `regex` has RE2's syntax.
+pub(crate) fn compiled(pattern: &str) -> Result<Regex, regex::Error> {
+    Regex::new(&format!("^(?:{pattern})$"))
+}
+
+impl Patterns {
+    /// What the brain is to hear: names instead of patterns.
+    pub(crate) fn resolve(
+        &mut self,
+        heartbeat: &Heartbeat,
+        topics: &BTreeSet<TopicName>,
+        refresh: Duration,
+    ) -> Heartbeat {
+        let mut heard = Heartbeat { pattern: None, ..heartbeat.clone() };
+        if heartbeat.epoch == HeartbeatEpoch::Leave {
+            self.members.remove(&heartbeat.member);
+            return heard;
+        }
+        let said = self.members.entry(heartbeat.member).or_default();
+        if let Some(names) = &heartbeat.subscription {
+            said.names = names.as_ref().clone();
+        }
+        match &heartbeat.pattern {
+            Some(Pattern::Matching(pattern)) => said.pattern = Some(Arc::clone(pattern)),
+            Some(Pattern::Ended) => said.pattern = None,
+            None => {}
+        }
+        let mut subscription = said.names.clone();
+        if let Some(resolved) = said.pattern.as_ref().and_then(|of| self.resolved.get(of)) {
+            subscription.extend(resolved.matching.iter().cloned());
+        }
+        if heartbeat.subscription.is_some() || said.told != subscription {
+            said.told = subscription.clone();
+            heard.subscription = Some(Arc::new(subscription));
+        }
+        if let Some(pattern) = said.pattern.clone() {
+            self.refresh(pattern, topics, refresh);
+        }
+        heard
+    }
+
+    /// What a member said, to describe it: by name, and by pattern.
+    pub(crate) fn said(&self, member: MemberId) -> Option<(&BTreeSet<TopicName>, Option<&str>)> {
+        self.members.get(&member).map(|said| (&said.names, said.pattern.as_deref()))
+    }
+
+    /// What was found is in the coordinator's memory only.
+    pub(crate) fn fail_over(&mut self) {
+        self.resolved.clear();
+    }
+
+    fn refresh(&mut self, pattern: Arc<str>, topics: &BTreeSet<TopicName>, refresh: Duration) {
+        let is_current = self.resolved.get(&pattern).is_some_and(|resolved| {
+            let is_old = resolved.of != *topics && resolved.at.elapsed() >= REFRESH_PAUSE;
+            !is_old && resolved.at.elapsed() < refresh
+        });
+        // A pattern that does not compile was refused before it came here.
+        if let (false, Ok(regex)) = (is_current, compiled(&pattern)) {
+            let matches = |name: &&TopicName| regex.is_match(name.as_str());
+            let matching = topics.iter().filter(matches).cloned().collect();
+            let resolved = Resolved { matching, of: topics.clone(), at: Instant::now() };
+            self.resolved.insert(pattern, resolved);
+        }
+    }
+}
+
+/// How soon a pattern is resolved again because topics came or went: Kafka's
+/// `REGEX_BATCH_REFRESH_MIN_INTERVAL_MS`.
+const REFRESH_PAUSE: Duration = Duration::from_secs(10);
