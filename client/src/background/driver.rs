@@ -14,7 +14,7 @@ use crate::net::transport::Connector;
 use crate::record::{Chunk, ChunkOptions, Slice};
 use crate::recorder::Recorder;
 use crate::records::PartitionRecords;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Teller};
 use crate::wire::{Api, Codec, Members};
 use bytes::Bytes;
 use evenkeel_core::group::Fault;
@@ -47,6 +47,7 @@ pub(super) struct Driver {
     leases: Leases,
     rebalances: Rebalances,
     metrics: Metrics,
+    teller: Teller,
     asked: BTreeMap<CallId, Waiting>,
     turn: Turn,
     arrived: Arrived,
@@ -93,7 +94,11 @@ impl Driver {
         events: mpsc::UnboundedSender<Event>,
         shown: Shown,
     ) -> Self {
-        let Start { mut config, connector, seed, record, metrics, .. } = start;
+        let Start { mut config, connector, seed, record, metrics, runtime } = start;
+        let teller = match runtime {
+            Some(_) => Teller::here(),
+            None => Teller::aside(metrics.clone()),
+        };
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         config.core.wall_clock_start_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         config.core.jitter_seed = seed.unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0);
@@ -101,7 +106,7 @@ impl Driver {
         // Nothing is asked for in the name of no group.
         let group = config.group_id.clone().unwrap_or_else(|| "".into());
         let interval = Duration::from_millis(config.core.max_poll_interval_ms.into());
-        let rebalances = Rebalances::new(group.as_str(), interval, metrics.clone());
+        let rebalances = Rebalances::new(group.as_str(), interval, metrics.clone(), teller.clone());
         let recorder = record.map(|sink| Recorder::new(sink, &config));
         Self {
             recorder,
@@ -123,6 +128,7 @@ impl Driver {
             leases: Leases::default(),
             rebalances,
             metrics,
+            teller,
             asked: BTreeMap::new(),
             turn: Turn::new(Shares::default(), None),
             arrived: Arrived::default(),
@@ -272,9 +278,9 @@ impl Driver {
             }
             News::Frame(frame) => self.on_frame(id, frame),
             News::Ended(cause) => {
-                if let Some(link) = self.links.remove(&id) {
-                    trace::lost(&link.address, &cause);
-                    link.emit_unanswered(&self.metrics, "disconnected");
+                if let Some(mut link) = self.links.remove(&id) {
+                    trace::lost(&self.teller, &link.address, &cause);
+                    link.emit_unanswered((&self.metrics, &self.teller), "disconnected");
                 }
                 self.disconnected(id, cause);
             }
@@ -296,18 +302,19 @@ impl Driver {
             Err(misbehaved) => Err(misbehaved),
         };
         let outcome = if answer.is_ok() { "answered" } else { "malformed" };
-        link.emit(&self.metrics, &in_flight, outcome);
+        let (request, took) = (in_flight.id, in_flight.at.elapsed());
+        link.emit((&self.metrics, &self.teller), in_flight, outcome);
         let (rebalances, metrics) = (&mut self.rebalances, &self.metrics);
         let answer = answer.map(|(answered, versions)| {
-            rebalances.on_answer(in_flight.id, &answered.response);
-            metrics.on_answer(&answered.response, in_flight.at.elapsed());
+            rebalances.on_answer(request, &answered.response);
+            metrics.on_answer(&answered.response, took);
             if let Some(versions) = versions {
                 link.versions = versions;
             }
             answered
         });
         self.feed(
-            (id, in_flight.id, answer),
+            (id, request, answer),
             |recorder, now, (id, request, answer)| recorder.answer(now, *id, *request, answer),
             |shell, now, (id, request, answer)| shell.handle_response(now, id, request, answer),
         );
@@ -325,7 +332,7 @@ impl Driver {
     fn carry_out(&mut self) -> Next {
         let now = self.shell.lifecycle();
         if self.shown.show(now) {
-            trace::lifecycle(self.codec.group.as_str(), now);
+            trace::lifecycle(&self.teller, self.codec.group.as_str(), now);
         }
         loop {
             if let Some(recorder) = &mut self.recorder {
@@ -334,9 +341,9 @@ impl Driver {
             match self.shell.poll_output() {
                 Output::Connect { connection, address } => self.connect(connection, address),
                 Output::Disconnect { connection, reason } => {
-                    if let Some(link) = self.links.remove(&connection) {
-                        trace::disconnected(&link.address, &reason);
-                        link.emit_unanswered(&self.metrics, "given up");
+                    if let Some(mut link) = self.links.remove(&connection) {
+                        trace::disconnected(&self.teller, &link.address, &reason);
+                        link.emit_unanswered((&self.metrics, &self.teller), "given up");
                         if reason == DisconnectReason::Closing {
                             self.last.of(link.connection);
                         }
@@ -386,13 +393,13 @@ impl Driver {
                 Output::Waiting(..) => {}
                 Output::Ended(ended) => {
                     self.metrics.on_ended(&ended);
-                    trace::ended(&ended);
+                    trace::ended(&self.teller, &ended);
                 }
                 Output::Warn(warning) => {
                     if let Warning::PartitionsLost { reason, .. } = &warning {
                         self.rebalances.on_lost(*reason);
                     }
-                    trace::warning(self.codec.group.as_str(), &warning);
+                    trace::warning(&self.teller, self.codec.group.as_str(), &warning);
                 }
                 Output::Closed(report) => return Next::End(report),
                 Output::Wait(_) if !self.unspoken.is_empty() => {
@@ -433,7 +440,7 @@ impl Driver {
     }
 
     fn assign(&mut self, assignment: &Assignment) {
-        trace::assigned(self.codec.group.as_str(), &assignment.partitions);
+        trace::assigned(&self.teller, self.codec.group.as_str(), &assignment.partitions);
         self.metrics.on_assigned(&assignment.partitions);
         let member = assignment.owner.map(|owner| -> (Arc<str>, Epoch) {
             (self.codec.members.name(owner.member).as_str().into(), owner.epoch)
@@ -455,22 +462,18 @@ impl Driver {
         if let Some(Waiting { answer, .. }) = self.asked.remove(&call)
             && let Err(Err(fault)) = answer.send(result)
         {
-            tracing::warn!("a call that nobody waits for failed: {fault:?}");
+            trace::unheard(&self.teller, fault);
         }
     }
 
     async fn end(&mut self, report: CloseReport) {
         self.last.write(&mut self.net).await;
         self.rebalances.on_left();
+        self.teller.flush();
         match self.closing.take() {
             // A caller that is gone has chosen not to know.
             Some(closing) => drop(closing.send(report)),
-            None => tracing::warn!(
-                group = self.codec.group.as_str(),
-                left = report.left,
-                bytes_discarded = report.bytes_discarded,
-                "the consumer was dropped without close; its background has ended"
-            ),
+            None => trace::orphan_ended(&self.teller, self.codec.group.as_str(), &report),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::trace::{Finished, Piece};
 use crate::net::connection::Connection;
-use crate::telemetry::{Landed, Metrics};
+use crate::telemetry::{Landed, Metrics, Teller};
 use crate::wire::{Sent, Versions};
 use evenkeel_core::{Address, RequestId};
 use evenkeel_spec::words::NodeId;
@@ -38,23 +38,24 @@ impl Link {
     }
 
     /// Tells of a request that is over.
-    pub(super) fn emit(&self, metrics: &Metrics, over: &InFlight, outcome: &'static str) {
+    pub(super) fn emit(&self, telling: (&Metrics, &Teller), over: InFlight, outcome: &'static str) {
         let InFlight { sent, at, queued_ms, piece, .. } = over;
+        let (metrics, teller) = telling;
         metrics.on_landed(&Landed {
             api: sent.api.name(),
             node: self.node,
-            queued: Duration::from_millis(*queued_ms),
+            queued: Duration::from_millis(queued_ms),
             in_flight: at.elapsed(),
             outcome,
         });
-        let (api, address, queued_ms) = (sent.api, &self.address, *queued_ms);
-        Finished { api, address, queued_ms, sent: *at, outcome, piece }.emit();
+        let (api, address) = (sent.api, self.address.clone());
+        Finished { api, address, queued_ms, sent: at, outcome, piece }.emit(teller);
     }
 
     /// Tells of everything that is not answered any more.
-    pub(super) fn emit_unanswered(&self, metrics: &Metrics, outcome: &'static str) {
-        for in_flight in &self.in_flight {
-            self.emit(metrics, in_flight, outcome);
+    pub(super) fn emit_unanswered(&mut self, telling: (&Metrics, &Teller), outcome: &'static str) {
+        for in_flight in std::mem::take(&mut self.in_flight) {
+            self.emit(telling, in_flight, outcome);
         }
     }
 }

@@ -8,6 +8,7 @@ mod driver;
 mod flight;
 mod lease;
 mod rebalance;
+mod story;
 mod trace;
 
 pub(crate) use lease::Lease;

@@ -10,25 +10,28 @@
 
 mod clocks;
 
+use super::story::Story;
 use super::trace::{Piece, Within, left_ms, micros};
-use crate::telemetry::{Metrics, unix_us};
+use crate::telemetry::{Metrics, Teller, unix_us};
 use clocks::Clocks;
 use evenkeel_core::group::LostReason;
 use evenkeel_core::request::{Request, Response};
 use evenkeel_core::{Callback, Command, Incarnation, RequestId};
 use evenkeel_spec::words::{Epoch, Heartbeat, HeartbeatEpoch, Partitions};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use tracing::{Span, field, info_span};
+use tracing::{Span, info_span};
 
 /// The rebalances of one consumer, one at a time.
 #[derive(Debug)]
 pub(super) struct Rebalances {
-    group: String,
+    group: Arc<str>,
     /// Callbacks are run.
     listens: bool,
     clocks: Clocks,
     metrics: Metrics,
+    teller: Teller,
     member: Option<Member>,
     open: Option<Open>,
 }
@@ -46,7 +49,7 @@ struct Member {
 /// A rebalance that is not over.
 #[derive(Debug)]
 struct Open {
-    span: Span,
+    story: Option<Arc<Story>>,
     begun: Instant,
     aim: Aim,
     /// The heartbeat that told that the aim is reached.
@@ -56,6 +59,8 @@ struct Open {
     /// The longest wait that was slow, and for what.
     slowest: Option<(Duration, &'static str)>,
     reason: Option<&'static str>,
+    /// The coordinator's code, where it refused the member.
+    error: Option<&'static str>,
 }
 
 /// What ends it.
@@ -71,9 +76,9 @@ enum Aim {
 
 impl Rebalances {
     /// `interval`: `max.poll.interval.ms`, which is the rebalance timeout too.
-    pub(super) fn new(group: &str, interval: Duration, metrics: Metrics) -> Self {
-        let (group, clocks) = (group.to_owned(), Clocks::new(interval));
-        Self { group, listens: false, clocks, metrics, member: None, open: None }
+    pub(super) fn new(group: &str, interval: Duration, metrics: Metrics, teller: Teller) -> Self {
+        let (group, clocks) = (group.into(), Clocks::new(interval));
+        Self { group, listens: false, clocks, metrics, teller, member: None, open: None }
     }
 
     /// The application asks for something.
@@ -122,17 +127,23 @@ impl Rebalances {
         }
         let is_slow = waited > self.clocks.slow_over;
         let name = if is_slow { "waiting for poll (slow)" } else { "waiting for poll" };
-        // Over at once: what it is, it says itself.
-        drop(info_span!(
-            target: "evenkeel::rebalance",
-            parent: &open.span,
-            "wait",
-            otel.name = name,
-            began_us = unix_us(begun),
-            lasted_us = micros(waited),
-            slow = is_slow.then_some(true),
-            poll_interval_left_ms = left_ms(outside + self.clocks.interval),
-        ));
+        if let Some(story) = open.story.clone() {
+            let (began_us, lasted_us) = (unix_us(begun), micros(waited));
+            let poll_interval_left_ms = left_ms(outside + self.clocks.interval);
+            // Over at once: what it is, it says itself.
+            self.teller.tell(move || {
+                drop(info_span!(
+                    target: "evenkeel::rebalance",
+                    parent: story.span(),
+                    "wait",
+                    otel.name = name,
+                    began_us,
+                    lasted_us,
+                    slow = is_slow.then_some(true),
+                    poll_interval_left_ms,
+                ));
+            });
+        }
         self.took(waited, "poll");
     }
 
@@ -157,7 +168,7 @@ impl Rebalances {
                         Aim::Told { .. } => false,
                     })
                 {
-                    return Piece::of(&open.span, "commit");
+                    return Piece::of(open.story.as_ref(), "commit");
                 }
             }
             _ => {}
@@ -177,7 +188,9 @@ impl Rebalances {
                     self.finish("stale");
                 }
                 self.member = None;
-                self.open.as_ref().map_or_else(Piece::none, |open| Piece::of(&open.span, "leave"))
+                self.open
+                    .as_ref()
+                    .map_or_else(Piece::none, |open| Piece::of(open.story.as_ref(), "leave"))
             }
             HeartbeatEpoch::Stay(_) => {
                 let Some(member) = &mut self.member else { return Piece::none() };
@@ -190,7 +203,7 @@ impl Rebalances {
                 });
                 let Some(open) = open else { return Piece::none() };
                 open.acknowledgement = Some(id);
-                Piece::of(&open.span, "acknowledgement heartbeat")
+                Piece::of(open.story.as_ref(), "acknowledgement heartbeat")
             }
         }
     }
@@ -240,9 +253,8 @@ impl Rebalances {
         self.member = None;
         let Some(open) = &mut self.open else { return };
         open.reason = Some(word);
-        open.span.record("reason", word);
         if let LostReason::Fenced(code) | LostReason::Fatal(code) = reason {
-            open.span.record("error", code.name());
+            open.error = Some(code.name());
         }
         open.aim = Aim::Told { outcome, callback: None };
         if !self.listens {
@@ -267,13 +279,13 @@ impl Rebalances {
         });
         let (poll_interval, slow_over) = (self.clocks.interval, self.clocks.slow_over);
         let Some(open) = &mut self.open else {
-            return Within { span: Span::none(), due: None, poll_interval, slow_over };
+            return Within { story: None, due: None, poll_interval, slow_over };
         };
         if let (Aim::Told { callback, .. }, Callback::Lost(_)) = (&mut open.aim, called) {
             *callback = Some(incarnation);
         }
         let due = open.timeout_due(poll_interval);
-        Within { span: open.span.clone(), due, poll_interval, slow_over }
+        Within { story: open.story.clone(), due, poll_interval, slow_over }
     }
 
     /// An unsubscribe or close is over.
@@ -293,68 +305,55 @@ impl Rebalances {
         self.finish(outcome);
     }
 
-    fn begin(&mut self, trigger: &str, epoch_before: Option<Epoch>, aim: Aim) {
+    fn begin(&mut self, trigger: &'static str, epoch_before: Option<Epoch>, aim: Aim) {
         let begun = Instant::now();
-        let span = info_span!(
-            target: "evenkeel::rebalance",
-            parent: None,
-            "rebalance",
-            otel.name = field::Empty,
-            otel.status_code = field::Empty,
-            otel.status_message = field::Empty,
-            began_us = unix_us(begun),
-            lasted_us = field::Empty,
-            group = self.group,
-            trigger,
-            epoch_before = epoch_before.map(|epoch| epoch.0),
-            partitions_before = self.acknowledged(),
-            epoch_after = field::Empty,
-            partitions_after = field::Empty,
-            reason = field::Empty,
-            error = field::Empty,
-            outcome = field::Empty,
-            slowest = field::Empty,
-            slowest_ms = field::Empty,
-            rebalance_timeout_ms = field::Empty,
-            rebalance_left_ms = field::Empty,
-            poll_interval_left_ms = field::Empty,
-            heartbeat_age_ms = field::Empty,
-        );
+        let before = (epoch_before.map(|epoch| epoch.0), self.acknowledged());
+        let story = Story::begin(&self.group, trigger, begun, before);
+        if let Some(story) = story.clone() {
+            self.teller.tell(move || drop(story.span().clone()));
+        }
         self.open = Some(Open {
-            span,
+            story,
             begun,
             aim,
             acknowledgement: None,
             is_acknowledged: false,
             slowest: None,
             reason: None,
+            error: None,
         });
     }
 
-    fn finish(&mut self, outcome: &str) {
-        let Some(open) = self.open.take() else { return };
+    fn finish(&mut self, outcome: &'static str) {
+        let Some(mut open) = self.open.take() else { return };
         let outcome = if open.is_acknowledged { "completed" } else { outcome };
         self.metrics.on_rebalanced(open.begun.elapsed(), is_well(outcome));
-        if open.span.is_disabled() {
-            return;
-        }
-        if let Some(epoch) = self.epoch() {
-            open.span.record("epoch_after", epoch.0);
-        }
-        open.span.record("partitions_after", self.acknowledged());
-        open.span.record("outcome", outcome);
-        open.tell_name(outcome);
-        if let Some(due) = open.timeout_due(self.clocks.interval) {
-            open.span.record("rebalance_timeout_ms", micros(self.clocks.interval) / 1_000);
-            open.span.record("rebalance_left_ms", left_ms(due));
-        }
-        if let Some(due) = self.clocks.poll_due() {
-            open.span.record("poll_interval_left_ms", left_ms(due));
-        }
-        if let Some(accepted) = self.clocks.accepted {
-            open.span.record("heartbeat_age_ms", micros(accepted.elapsed()) / 1_000);
-        }
-        open.span.record("lasted_us", micros(open.begun.elapsed()));
+        let Some(story) = open.story.take() else { return };
+        let (epoch, partitions) = (self.epoch(), self.acknowledged());
+        let interval = self.clocks.interval;
+        let rebalance_left = open.timeout_due(interval).map(left_ms);
+        let poll_left = self.clocks.poll_due().map(left_ms);
+        let heartbeat_age = self.clocks.accepted.map(|accepted| micros(accepted.elapsed()) / 1_000);
+        let lasted = micros(open.begun.elapsed());
+        self.teller.tell(move || {
+            let span = story.span();
+            open.tell(span, outcome);
+            if let Some(epoch) = epoch {
+                span.record("epoch_after", epoch.0);
+            }
+            span.record("partitions_after", partitions);
+            if let Some(left) = rebalance_left {
+                span.record("rebalance_timeout_ms", micros(interval) / 1_000);
+                span.record("rebalance_left_ms", left);
+            }
+            if let Some(left) = poll_left {
+                span.record("poll_interval_left_ms", left);
+            }
+            if let Some(age) = heartbeat_age {
+                span.record("heartbeat_age_ms", age);
+            }
+            span.record("lasted_us", lasted);
+        });
     }
 
     fn epoch(&self) -> Option<Epoch> {
@@ -374,8 +373,8 @@ impl Open {
         matches!(self.aim, Aim::Target(_)).then(|| self.begun + timeout)
     }
 
-    /// The name says what a list of traces is searched for: what failed, or was slow.
-    fn tell_name(&self, outcome: &str) {
+    /// How it ended. The name says what a list of traces is searched for: what failed, or was slow.
+    fn tell(&self, span: &Span, outcome: &str) {
         let is_well = is_well(outcome);
         let why = match (is_well, self.reason, self.slowest) {
             (false, Some(reason), _) => format!(" ({outcome}: {reason})"),
@@ -383,14 +382,21 @@ impl Open {
             (true, _, Some((_, what))) => format!(" (slow {what})"),
             (true, _, None) => String::new(),
         };
-        self.span.record("otel.name", format!("rebalance{why}"));
+        span.record("otel.name", format!("rebalance{why}"));
+        span.record("outcome", outcome);
+        if let Some(reason) = self.reason {
+            span.record("reason", reason);
+        }
+        if let Some(error) = self.error {
+            span.record("error", error);
+        }
         if !is_well {
-            self.span.record("otel.status_code", "ERROR");
-            self.span.record("otel.status_message", self.reason.unwrap_or(outcome));
+            span.record("otel.status_code", "ERROR");
+            span.record("otel.status_message", self.reason.unwrap_or(outcome));
         }
         if let Some((lasted, what)) = self.slowest {
-            self.span.record("slowest", what);
-            self.span.record("slowest_ms", micros(lasted) / 1_000);
+            span.record("slowest", what);
+            span.record("slowest_ms", micros(lasted) / 1_000);
         }
     }
 }

@@ -1,13 +1,15 @@
 //! What the client tells whoever watches: one event a finished request, one span a callback, and
 //! the story of rebalances. Free of cost where nobody listens.
 
-use crate::telemetry::{Metrics, unix_us};
+use super::story::{Story, span_of};
+use crate::telemetry::{Metrics, Teller, unix_us};
 use crate::wire::Api;
 use evenkeel_core::request::ledger::{Outcome, Ticket};
 use evenkeel_core::request::queue::Lane;
 use evenkeel_core::request::{Ended, Kind};
 use evenkeel_core::{
-    Address, Callback, Cause, Command, DisconnectReason, Lifecycle, Misbehaved, Warning,
+    Address, CallFault, Callback, Cause, CloseReport, Command, DisconnectReason, Lifecycle,
+    Misbehaved, Warning,
 };
 use evenkeel_spec::words::{ErrorCode, TopicPartition};
 use std::collections::BTreeSet;
@@ -18,26 +20,32 @@ use tokio::time::Instant;
 use tracing::{Level, Span, debug, enabled, event, field, info, info_span, warn};
 
 /// A request that is over.
-pub(super) struct Finished<'a> {
+pub(super) struct Finished {
     pub(super) api: Api,
-    pub(super) address: &'a Address,
+    pub(super) address: Address,
     pub(super) queued_ms: u64,
     /// When it was sent.
     pub(super) sent: Instant,
     pub(super) outcome: &'static str,
     /// The rebalance that it is a part of.
-    pub(super) piece: &'a Piece,
+    pub(super) piece: Piece,
 }
 
 /// A logical request is over. One of the core's own that went out and was answered is told by its
 /// one attempt; a call, and whatever was never sent, is told here.
-pub(super) fn ended(ended: &Ended) {
+pub(super) fn ended(teller: &Teller, ended: &Ended) {
     let is_told = matches!(ended.ticket, Ticket::Own(_)) && ended.attempts > 0;
     if is_told || !enabled!(target: "evenkeel::request", Level::DEBUG) {
         return;
     }
     let whole = Duration::from_millis(ended.ended_at.since(ended.asked_at));
     let now = Instant::now();
+    let began_us = unix_us(now.checked_sub(whole).unwrap_or(now));
+    let ended = ended.clone();
+    teller.tell(move || tell_ended(&ended, began_us, micros(whole)));
+}
+
+fn tell_ended(ended: &Ended, began_us: u64, lasted_us: u64) {
     let is_failed = ended.outcome != Outcome::Completed;
     let outcome = ended.outcome.name();
     let name = match is_failed {
@@ -51,8 +59,8 @@ pub(super) fn ended(ended: &Ended) {
         otel.kind = "client",
         otel.status_code = is_failed.then_some("ERROR"),
         otel.status_message = is_failed.then_some(outcome),
-        began_us = unix_us(now.checked_sub(whole).unwrap_or(now)),
-        lasted_us = micros(whole),
+        began_us,
+        lasted_us,
         kind = ended.kind.name(),
         lane = ended.lane.name(),
         broker = ended.address.as_ref().map(ToString::to_string),
@@ -117,29 +125,34 @@ pub(crate) fn refused(command: &Command, metrics: &Metrics) {
 /// What a request is to a rebalance.
 #[derive(Clone, Debug)]
 pub(super) struct Piece {
-    span: Span,
+    story: Option<Arc<Story>>,
     /// What it is there for; `None`: it is no part of any.
     role: Option<&'static str>,
 }
 
 impl Piece {
-    pub(super) fn of(span: &Span, role: &'static str) -> Self {
-        Self { span: span.clone(), role: Some(role) }
+    pub(super) fn of(story: Option<&Arc<Story>>, role: &'static str) -> Self {
+        Self { story: story.cloned(), role: Some(role) }
     }
 
     pub(super) fn none() -> Self {
-        Self { span: Span::none(), role: None }
+        Self { story: None, role: None }
     }
 }
 
-impl Finished<'_> {
+impl Finished {
     /// One event at target `evenkeel::request`.
-    pub(super) fn emit(&self) {
+    pub(super) fn emit(self, teller: &Teller) {
         if !enabled!(target: "evenkeel::request", Level::DEBUG) {
             return;
         }
         let queued = Duration::from_millis(self.queued_ms);
+        let began_us = unix_us(self.sent.checked_sub(queued).unwrap_or(self.sent));
         let in_flight = self.sent.elapsed();
+        teller.tell(move || self.tell(began_us, queued, in_flight));
+    }
+
+    fn tell(self, began_us: u64, queued: Duration, in_flight: Duration) {
         let is_failed = self.outcome != "answered";
         let name = self
             .piece
@@ -148,13 +161,13 @@ impl Finished<'_> {
         let name = if is_failed { format!("{name}: {}", self.outcome) } else { name };
         event!(
             target: "evenkeel::request",
-            parent: &self.piece.span,
+            parent: &span_of(self.piece.story.as_ref()),
             Level::DEBUG,
             otel.name = name,
             otel.kind = "client",
             otel.status_code = is_failed.then_some("ERROR"),
             otel.status_message = is_failed.then_some(self.outcome),
-            began_us = unix_us(self.sent.checked_sub(queued).unwrap_or(self.sent)),
+            began_us,
             lasted_us = micros(queued.saturating_add(in_flight)),
             api = self.api.name(),
             broker = %self.address,
@@ -165,18 +178,26 @@ impl Finished<'_> {
     }
 }
 
-pub(super) fn assigned(group: &str, partitions: &BTreeSet<TopicPartition>) {
-    info!(target: "evenkeel::rebalance", group, partitions = partitions.len(), "assignment changed");
+pub(super) fn assigned(teller: &Teller, group: &str, partitions: &BTreeSet<TopicPartition>) {
+    if enabled!(target: "evenkeel::rebalance", Level::INFO) {
+        let (group, partitions) = (group.to_owned(), partitions.len());
+        teller.tell(move || {
+            info!(target: "evenkeel::rebalance", group, partitions, "assignment changed");
+        });
+    }
 }
 
-pub(super) fn lifecycle(group: &str, now: Lifecycle) {
-    debug!(target: "evenkeel::lifecycle", group, lifecycle = %now);
+pub(super) fn lifecycle(teller: &Teller, group: &str, now: Lifecycle) {
+    if enabled!(target: "evenkeel::lifecycle", Level::DEBUG) {
+        let group = group.to_owned();
+        teller.tell(move || debug!(target: "evenkeel::lifecycle", group, lifecycle = %now));
+    }
 }
 
 /// The rebalance that a callback is a part of, and its clocks.
 #[derive(Clone, Debug)]
 pub(crate) struct Within {
-    pub(super) span: Span,
+    pub(super) story: Option<Arc<Story>>,
     /// When the rebalance timeout is over, which began with the target; `None`: there was none.
     pub(super) due: Option<Instant>,
     /// `max.poll.interval.ms`, which begins anew with each callback.
@@ -213,7 +234,7 @@ impl CallbackSpan {
         };
         let span = info_span!(
             target: "evenkeel::rebalance",
-            parent: &within.span,
+            parent: &span_of(within.story.as_ref()),
             "callback",
             otel.name = name,
             otel.status_code = field::Empty,
@@ -324,23 +345,55 @@ pub(crate) fn micros(lasted: Duration) -> u64 {
     u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX)
 }
 
-pub(super) fn disconnected(address: &Address, reason: &DisconnectReason) {
-    match reason {
+pub(super) fn disconnected(teller: &Teller, address: &Address, reason: &DisconnectReason) {
+    if !enabled!(target: "evenkeel::connection", Level::WARN) {
+        return;
+    }
+    let (address, reason) = (address.clone(), reason.clone());
+    teller.tell(move || match reason {
         DisconnectReason::Failed(cause) => {
-            warn!(target: "evenkeel::connection", broker = %address, "given up: {}", Said(cause));
+            warn!(target: "evenkeel::connection", broker = %address, "given up: {}", Said(&cause));
         }
         DisconnectReason::Idle | DisconnectReason::Needless | DisconnectReason::Closing => {
             debug!(target: "evenkeel::connection", broker = %address, "closed: {reason:?}");
         }
+    });
+}
+
+pub(super) fn lost(teller: &Teller, address: &Address, cause: &Cause) {
+    if enabled!(target: "evenkeel::connection", Level::DEBUG) {
+        let (address, cause) = (address.clone(), cause.clone());
+        teller.tell(move || {
+            debug!(target: "evenkeel::connection", broker = %address, "ended: {}", Said(&cause));
+        });
     }
 }
 
-pub(super) fn lost(address: &Address, cause: &Cause) {
-    debug!(target: "evenkeel::connection", broker = %address, "ended: {}", Said(cause));
+pub(super) fn warning(teller: &Teller, group: &str, warning: &Warning) {
+    if enabled!(target: "evenkeel", Level::WARN) {
+        let (group, warning) = (group.to_owned(), warning.clone());
+        teller.tell(move || warn!(target: "evenkeel", group, "{warning:?}"));
+    }
 }
 
-pub(super) fn warning(group: &str, warning: &Warning) {
-    warn!(target: "evenkeel", group, "{warning:?}");
+/// A call that was let go failed.
+pub(super) fn unheard(teller: &Teller, fault: CallFault) {
+    teller
+        .tell(move || warn!(target: "evenkeel", "a call that nobody waits for failed: {fault:?}"));
+}
+
+/// The background of a consumer that was dropped has ended.
+pub(super) fn orphan_ended(teller: &Teller, group: &str, report: &CloseReport) {
+    let (group, left, bytes_discarded) = (group.to_owned(), report.left, report.bytes_discarded);
+    teller.tell(move || {
+        warn!(
+            target: "evenkeel",
+            group,
+            left,
+            bytes_discarded,
+            "the consumer was dropped without close; its background has ended"
+        );
+    });
 }
 
 /// A cause as a sentence for a human.

@@ -44,6 +44,8 @@ impl Metrics {
 
     pub(crate) fn on_refused(&self, _: &'static str) {}
 
+    pub(crate) fn on_untold(&self) {}
+
     pub(crate) fn on_answer<C>(&self, _: &Response<C>, _: Duration) {}
 
     pub(crate) fn on_sent(&self, _: &Request) {}

@@ -28,6 +28,7 @@
 //! | `requests.oldest.age` * | how long the oldest request has been open | `lane` |
 //! | `requests.ended.total` * | requests that are over; calls count as one | `request`, `lane`, `outcome`, `reason` |
 //! | `requests.wait.time.total` * | what these have waited for | `lane`, `for` |
+//! | `telemetry.untold.total` * | words for `tracing` that found its listeners too slow | |
 //! | `application.event.queue.refused.total` * | calls that failed with `QueueFull` | `request` |
 //! | `network.thread.busy.ratio` * | share of real time in which the background does not wait | |
 //! | `poll.idle.ratio` | share of time that the application spends inside of `poll` | |
@@ -47,6 +48,10 @@
 //! And by the conventions for messaging, in seconds: `messaging.client.operation.duration` (polls
 //! that returned records, commits), `messaging.process.duration`, `messaging.client.consumed.messages`.
 //!
+//! A background on a thread of its own does not wait for who listens: another thread tells, from a
+//! bounded queue, and where that is full a warning tells later how much was left out. What is told by
+//! `poll`, by `close` and by callbacks is told on the application's thread.
+//!
 //! Whoever listens to nothing pays a comparison for each.
 
 mod clock;
@@ -57,8 +62,10 @@ mod metrics;
 mod metrics;
 mod parent;
 mod poll;
+mod teller;
 
 pub use clock::unix_us;
 pub(crate) use metrics::{Landed, Metrics};
 pub use parent::{InvalidTraceParent, TraceParent};
 pub(crate) use poll::{Links, Processing, polled};
+pub(crate) use teller::Teller;

@@ -2,6 +2,8 @@
 //!
 //! * `consume`: both read the same records from the test broker, which is a process of its own; what
 //!   is compared is the client process's CPU time a record.
+//! * `latency`: how late heartbeats are and how long commits take, with one connection a broker and
+//!   with one of the group's own.
 //! * `join`: on Apache Kafka, how long it takes from a second member's first poll until both
 //!   members have their half.
 //!
@@ -10,6 +12,7 @@
 mod broker;
 mod consume;
 mod join;
+mod latency;
 mod reader;
 mod sample;
 mod workspace;
@@ -49,6 +52,8 @@ enum What {
     Consume(consume::Args),
     /// Time from a second member's first poll until both have their half, on Apache Kafka.
     Join(join::Args),
+    /// How late heartbeats are and how long commits take, on the test broker.
+    Latency(latency::Args),
     /// One client that reads a topic to its end; `consume` starts it.
     #[command(hide = true)]
     Read(reader::Args),
@@ -61,6 +66,7 @@ fn main() -> ExitCode {
     let done = match Command::parse().what {
         What::Consume(args) => consume::run(&args),
         What::Join(args) => join::run(&args),
+        What::Latency(args) => latency::run(&args),
         What::Read(args) => reader::run(&args),
         What::Broker(args) => broker::run(&args),
     };

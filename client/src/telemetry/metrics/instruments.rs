@@ -29,6 +29,8 @@ pub(super) struct Instruments {
     pub(super) waited: Counter<u64>,
     /// Calls that found no place.
     pub(super) refused: Counter<u64>,
+    /// What `tracing` was not told.
+    pub(super) untold: Counter<u64>,
     pub(super) messaging: Messaging,
     /// The application is inside of `poll`.
     pub(super) inside: Arc<Mutex<Share>>,
@@ -104,6 +106,11 @@ impl Instruments {
                 "application.event.queue.refused.total",
                 "{request}",
                 "Calls that were refused, since request.queue.max others were open.",
+            ),
+            untold: counter(
+                "telemetry.untold.total",
+                "{event}",
+                "What tracing was not told, since what listens to it is too slow.",
             ),
             messaging: Messaging::new(meter, group, client),
             inside,

@@ -135,6 +135,13 @@ impl Metrics {
         }
     }
 
+    /// Something was not told to `tracing`.
+    pub(crate) fn on_untold(&self) {
+        if let Some(metrics) = &self.instruments {
+            metrics.untold.add(1, &metrics.who);
+        }
+    }
+
     /// A broker answered a request that took so long.
     pub(crate) fn on_answer<C>(&self, response: &Response<C>, took: Duration) {
         let Some(metrics) = &self.instruments else { return };

@@ -1,0 +1,179 @@
+//! Who tells `tracing` what the background has to say.
+//!
+//! Decides on which thread. A subscriber is the application's code: one that is slow, or writes to a
+//! pipe that nobody reads, must not keep heartbeats waiting. So the background of a thread of its
+//! own puts what there is to tell into a bounded queue, and another thread tells it; what finds no
+//! room is counted and not told. A background that was put on a runtime of the application's tells
+//! at once: it is at the mercy of what runs there anyway, and under paused time what was told is
+//! there at once.
+
+use super::metrics::Metrics;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
+use tracing::warn;
+
+/// Takes what is to be told. Clones share the queue.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Teller(Option<Arc<Aside>>);
+
+/// Tells on a thread of its own, which begins with the first word and ends after the last one.
+#[derive(Debug)]
+struct Aside {
+    /// Inside: `None`, if there could be no thread.
+    queue: OnceLock<Option<SyncSender<Telling>>>,
+    untold: Arc<AtomicU64>,
+    metrics: Metrics,
+}
+
+type Telling = Box<dyn FnOnce() + Send>;
+
+impl Teller {
+    /// One that tells at once, on whichever thread asks.
+    pub(crate) fn here() -> Self {
+        Self(None)
+    }
+
+    /// One that tells elsewhere.
+    pub(crate) fn aside(metrics: Metrics) -> Self {
+        let (queue, untold) = (OnceLock::new(), Arc::default());
+        Self(Some(Arc::new(Aside { queue, untold, metrics })))
+    }
+
+    /// Has this told, or counts that it was not. Never waits where it tells elsewhere.
+    pub(crate) fn tell(&self, telling: impl FnOnce() + Send + 'static) {
+        let Some(aside) = &self.0 else { return telling() };
+        let queue = aside.queue.get_or_init(|| begin(&aside.untold));
+        let is_taken =
+            queue.as_ref().is_some_and(|queue| queue.try_send(Box::new(telling)).is_ok());
+        if !is_taken {
+            aside.untold.fetch_add(1, Ordering::Relaxed);
+            aside.metrics.on_untold();
+        }
+    }
+
+    /// Waits until everything was told, for at most [`FLUSH_MAX`]: a process may end with its
+    /// consumer.
+    pub(crate) fn flush(&self) {
+        let queue = self.0.as_ref().and_then(|aside| aside.queue.get()?.as_ref());
+        if let Some(queue) = queue {
+            let (told, all) = sync_channel(1);
+            let last = Box::new(move || {
+                // Nobody waits for longer than he said.
+                let _ = told.send(());
+            });
+            if queue.try_send(last).is_ok() {
+                // An error is the end of the time, or of the thread.
+                let _ = all.recv_timeout(FLUSH_MAX);
+            }
+        }
+    }
+}
+
+fn begin(untold: &Arc<AtomicU64>) -> Option<SyncSender<Telling>> {
+    let (queue, tellings) = sync_channel(QUEUE_MAX);
+    let untold = Arc::clone(untold);
+    let thread = thread::Builder::new().name("evenkeel-tells".into());
+    thread.spawn(move || tell_all(&tellings, &untold)).ok()?;
+    Some(queue)
+}
+
+fn tell_all(tellings: &Receiver<Telling>, untold: &AtomicU64) {
+    for telling in tellings {
+        let tell = || {
+            telling();
+            let count = untold.swap(0, Ordering::Relaxed);
+            if count > 0 {
+                warn!(target: "evenkeel", count, "untold, since what listens is too slow");
+            }
+        };
+        // A subscriber that panics has said so, and loses one word by it.
+        let _ = catch_unwind(AssertUnwindSafe(tell));
+    }
+}
+
+/// What waits to be told: some seconds of a busy consumer's requests, about a megabyte.
+const QUEUE_MAX: usize = 4_096;
+
+/// For how long the end waits for what listens: more than telling a full queue takes (1 to 2 µs each,
+/// `tracing-opentelemetry`), less than anybody notices.
+const FLUSH_MAX: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::{QUEUE_MAX, Teller};
+    use crate::telemetry::metrics::Metrics;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc::channel;
+    use std::sync::{Arc, Barrier};
+    use std::thread;
+
+    #[test]
+    fn what_is_told_here_is_told_at_once_and_on_the_same_thread() {
+        let (told, words) = channel();
+        Teller::here().tell(move || told.send(thread::current().id()).expect("it is awaited"));
+        assert_eq!(words.try_recv(), Ok(thread::current().id()));
+    }
+
+    #[test]
+    fn who_tells_aside_does_not_wait_for_who_listens_and_counts_what_found_no_room() {
+        let teller = Teller::aside(Metrics::default());
+        let (begun, gate) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+        let (first, held) = (Arc::clone(&begun), Arc::clone(&gate));
+        teller.tell(move || {
+            first.wait();
+            held.wait();
+        });
+        begun.wait();
+        let told = Arc::new(AtomicUsize::new(0));
+        for _ in 0..QUEUE_MAX + 3 {
+            let told = Arc::clone(&told);
+            teller.tell(move || {
+                told.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        assert_eq!(told.load(Ordering::Relaxed), 0, "all of it waits");
+        let aside = teller.0.as_ref().expect("it tells aside");
+        assert_eq!(aside.untold.load(Ordering::Relaxed), 3);
+        gate.wait();
+        // In order: what comes behind comes after.
+        let (last, all) = channel();
+        let mut is_told = false;
+        while !is_told {
+            let last = last.clone();
+            // Until there is room.
+            teller.tell(move || {
+                let _ = last.send(());
+            });
+            is_told = all.try_recv().is_ok();
+            thread::yield_now();
+        }
+        assert_eq!(told.load(Ordering::Relaxed), QUEUE_MAX);
+    }
+
+    #[test]
+    fn who_listens_and_panics_loses_one_word() {
+        let teller = Teller::aside(Metrics::default());
+        let (told, words) = channel();
+        teller.tell(|| panic!("on purpose"));
+        teller.tell(move || told.send(()).expect("it is awaited"));
+        assert_eq!(words.recv(), Ok(()));
+    }
+
+    #[test]
+    fn the_end_waits_until_all_is_told() {
+        let teller = Teller::aside(Metrics::default());
+        let told = Arc::new(AtomicUsize::new(0));
+        for _ in 0..100 {
+            let told = Arc::clone(&told);
+            teller.tell(move || {
+                told.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        teller.flush();
+        assert_eq!(told.load(Ordering::Relaxed), 100);
+    }
+}
