@@ -88,6 +88,30 @@ fn a_fenced_member_says_its_pattern_again_and_ends_one_that_it_said() {
     assert_eq!(ended, 2, "with the change, and with the full heartbeat after the refusal");
 }
 
+/// Kafka's consumer forgets with the fence that it had told one, so that the coordinator goes on with
+/// it.
+#[test]
+fn a_pattern_that_ended_while_the_member_was_fenced_is_ended_by_its_next_join() {
+    let mut world = World::new(config());
+    world.create("a", &[10]);
+    world.create("b", &[10]);
+    subscribe(&mut world, "a");
+    world.consume(10);
+    world.heartbeat_errors.push_back(ErrorCode::FencedMemberEpoch);
+    let before = heartbeats(&world).len();
+    while heartbeats(&world).len() == before {
+        world.step(world.now + 10_000);
+    }
+    // The heartbeat that will be fenced is on its way.
+    world.subscribe(&["b"], false);
+    let got = world.consume(10);
+    assert_eq!(got.keys().collect::<Vec<_>>(), [&partition("b", 0)]);
+    let all = heartbeats(&world);
+    let join = all[before + 1..].iter().find(|said| said.is_full()).expect("it joined again");
+    assert_eq!(join.pattern, Some(Pattern::Ended));
+    assert_eq!(world.assignment, [partition("b", 0)].into());
+}
+
 #[test]
 fn a_pattern_that_the_coordinator_refuses_is_the_end_of_the_membership() {
     let mut world = World::new(config());
