@@ -1,8 +1,8 @@
 //! Why each partition is not read: one reason a partition, and what the member waits for.
 //!
 //! Decides which of the things that hold a partition back is named: the one that must end first, in
-//! the order in which the machines would find it. Since when is kept here: after every input each
-//! reason is derived anew, and a date is kept while it stays the same.
+//! the order in which the machines would find it. Since when is kept here: whenever the date changes,
+//! each reason is derived from what stood until then, and a date is kept while it stays the same.
 
 use super::timers::Alarm;
 use super::{Following, Purpose, Shell};

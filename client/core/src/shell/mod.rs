@@ -377,6 +377,10 @@ impl<C: Chunk> Shell<C> {
 
     fn input(&mut self, now: Time, handle: impl FnOnce(&mut Self)) {
         assert!(now >= self.now, "time does not go back");
+        if now > self.now {
+            // Once a millisecond, however many inputs it has: what stands at its end has lasted.
+            self.note_reasons();
+        }
         self.now = now;
         if self.end == End::Closed {
             return;
@@ -392,7 +396,6 @@ impl<C: Chunk> Shell<C> {
         handle(self);
         self.settle();
         self.fire();
-        self.note_reasons();
     }
 
     /// Handles every timer that is due, also those that become due by it.

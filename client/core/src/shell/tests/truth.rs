@@ -13,9 +13,14 @@ use std::mem::Discriminant;
 #[derive(Debug, Default)]
 pub(super) struct Truth {
     flights: BTreeMap<(ConnectionId, RequestId), Flight>,
-    /// Since when each reason holds.
-    began: BTreeMap<TopicPartition, (Discriminant<Reason>, u64)>,
+    /// Since when each reason holds, as of the last diagnosis, and as of the last one at an earlier
+    /// date: what stands for less than a millisecond interrupts nothing.
+    began: Began,
+    began_before: Began,
+    now: u64,
 }
+
+type Began = BTreeMap<TopicPartition, (Discriminant<Reason>, u64)>;
 
 #[derive(Debug)]
 struct Flight {
@@ -50,6 +55,9 @@ impl Truth {
     ) {
         let diagnosis = shell.diagnose(Time(now));
         assert!(!diagnosis.to_string().is_empty());
+        if std::mem::replace(&mut self.now, now) < now {
+            self.began_before = std::mem::take(&mut self.began);
+        }
         let is_mine = |belonging| !matches!(belonging, Belonging::Target | Belonging::Stranger);
         let mut mine = BTreeSet::new();
         let mut began = BTreeMap::new();
@@ -60,7 +68,8 @@ impl Truth {
             self.check_reason(shell, partition, &known.reason);
             let lasts = u64::try_from(known.lasts.as_millis()).expect("small");
             let since = (known.reason.kind(), now - lasts);
-            if let Some(before) = self.began.get(partition).filter(|(of, _)| *of == since.0) {
+            if let Some(before) = self.began_before.get(partition).filter(|(of, _)| *of == since.0)
+            {
                 assert_eq!(*before, since, "{partition}: {:?} did not begin anew", known.reason);
             } else {
                 assert_eq!(lasts, 0, "{partition}: {:?} began just now", known.reason);
