@@ -108,3 +108,58 @@ impl Patterns {
 /// How soon a pattern is resolved again because topics came or went: Kafka's
 /// `REGEX_BATCH_REFRESH_MIN_INTERVAL_MS`.
 const REFRESH_PAUSE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::Patterns;
+    use evenkeel_spec::words::{
+        Epoch, Heartbeat, HeartbeatEpoch, MemberId, Pattern, Subscription, TopicName,
+    };
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+    use tokio::time::advance;
+
+    const REFRESH: Duration = Duration::from_secs(600);
+
+    fn names(names: &[&str]) -> BTreeSet<TopicName> {
+        names.iter().map(|name| TopicName::from(*name)).collect()
+    }
+
+    fn heartbeat(pattern: Option<Pattern>, topics: Option<&[&str]>) -> Heartbeat {
+        Heartbeat {
+            member: MemberId(0),
+            epoch: HeartbeatEpoch::Stay(Epoch(1)),
+            rebalance_timeout_ms: None,
+            subscription: topics.map(|topics| Subscription::new(names(topics))),
+            pattern,
+            assignor: None,
+            owned: None,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_matches_counts_from_the_next_heartbeat_and_new_topics_from_the_next_refresh() {
+        let mut patterns = Patterns::default();
+        let mut topics = names(&["a1", "a22", "b"]);
+        let mut hear = |patterns: &mut Patterns, topics: &_, pattern, by_name| {
+            let heard = patterns.resolve(&heartbeat(pattern, by_name), topics, REFRESH);
+            heard.subscription.map(|topics| topics.as_ref().clone())
+        };
+        let matching = Some(Pattern::Matching("a.".into()));
+        let empty = Some(BTreeSet::new());
+        assert_eq!(hear(&mut patterns, &topics, matching, Some(&[])), empty, "not resolved yet");
+        assert_eq!(hear(&mut patterns, &topics, None, None), Some(names(&["a1"])), "whole names");
+        assert_eq!(hear(&mut patterns, &topics, None, None), None, "unchanged");
+        topics.extend(names(&["a3"]));
+        advance(Duration::from_secs(9)).await;
+        assert_eq!(hear(&mut patterns, &topics, None, None), None);
+        advance(Duration::from_secs(1)).await;
+        assert_eq!(hear(&mut patterns, &topics, None, None), None, "it resolves now");
+        assert_eq!(hear(&mut patterns, &topics, None, None), Some(names(&["a1", "a3"])));
+        patterns.fail_over();
+        assert_eq!(hear(&mut patterns, &topics, None, Some(&["b"])), Some(names(&["b"])));
+        assert_eq!(hear(&mut patterns, &topics, None, None), Some(names(&["a1", "a3", "b"])));
+        assert_eq!(hear(&mut patterns, &topics, Some(Pattern::Ended), None), Some(names(&["b"])));
+        assert_eq!(patterns.said(MemberId(0)), Some((&names(&["b"]), None)));
+    }
+}
