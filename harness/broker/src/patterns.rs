@@ -141,7 +141,7 @@ mod tests {
     async fn what_matches_counts_from_the_next_heartbeat_and_new_topics_from_the_next_refresh() {
         let mut patterns = Patterns::default();
         let mut topics = names(&["a1", "a22", "b"]);
-        let mut hear = |patterns: &mut Patterns, topics: &_, pattern, by_name| {
+        let hear = |patterns: &mut Patterns, topics: &_, pattern, by_name| {
             let heard = patterns.resolve(&heartbeat(pattern, by_name), topics, REFRESH);
             heard.subscription.map(|topics| topics.as_ref().clone())
         };
