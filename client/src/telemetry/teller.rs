@@ -50,8 +50,8 @@ impl Teller {
         let is_taken =
             queue.as_ref().is_some_and(|queue| queue.try_send(Box::new(telling)).is_ok());
         if !is_taken {
-            aside.untold.fetch_add(1, Ordering::Relaxed);
             aside.metrics.on_untold();
+            aside.untold.fetch_add(1, Ordering::Relaxed);
         }
     }
 
