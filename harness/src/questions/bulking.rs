@@ -50,10 +50,12 @@ pub(super) fn answer(order: Order) -> Findings {
     let [equal, _, staggered, different] = &ran;
     let verdict = if equal.sent < different.sent {
         format!(
-            "All but the first two requests of a burst of equal questions: {} instead of {} on the \
-             wire, and a call takes {} ms at the median instead of {}. Nothing attaches to what is \
-             in flight, since an answer must not be older than its question; equal questions that \
+            "Nearly everything where many ask the same: of each {TASKS} equal questions {} go out, \
+             those that find room in flight and one for all others. That is {} requests instead of \
+             {}, and {} ms for a call at the median instead of {}. Nothing attaches to what is in \
+             flight, since an answer must not be older than its question; equal questions that \
              come one after the other still share: {} requests.",
+            equal.sent * TASKS / equal.calls,
             grouped(equal.sent),
             grouped(different.sent),
             percentile(&equal.times_ms, 50),
