@@ -135,7 +135,7 @@ fn client(mutant: ClientMutant) -> Seeded {
         M::LeaveAtOnce => (one(0), Verdict::Broken(Rule::HeldAfterLoss)),
         M::SubscribeEndsRevocation => (narrowing_listener(), Verdict::Broken(Rule::ReleasedUntold)),
         M::RevokeUncommitted | M::CommitAfterRevoked | M::RevocableUnnamed => {
-            (listening(0), Verdict::Survived)
+            (shrinking(), Verdict::Survived)
         }
         M::NoFullAfterLostAnswer => (one(1), Verdict::Broken(Rule::RetryIncomplete)),
         M::FencedJoinAtOnce => (one(1), Verdict::Broken(Rule::RetriedAtOnce)),
@@ -268,6 +268,13 @@ fn narrowing() -> Slice {
     let mut slice = late_topic();
     slice.budget.narrows = 1;
     slice.coordinator.assignment_interval_ms = 1_000;
+    slice
+}
+
+/// One member with a listener that shrinks its subscription, and any fault.
+fn shrinking() -> Slice {
+    let mut slice = Slice { topics: bounds::topics(2, 1), ..one(1) };
+    slice.budget.narrows = 1;
     slice
 }
 

@@ -377,6 +377,11 @@ impl Group {
             Phase::Committing(gone) if !Mutant::BarrierForEver.is(self.config.mutant) => {
                 self.commit.give_up(&gone, CommitError::Expired, out);
             }
+            Phase::Revoking(gone)
+                if self.callback.is_none() && self.has(Mutant::CommitAfterRevoked) =>
+            {
+                self.commit.give_up(&gone, CommitError::Expired, out);
+            }
             Phase::Withheld(_) | Phase::Revocable(_) | Phase::Revoking(_) => {
                 self.leave_stale(LostReason::RebalanceTimeout, out);
             }
