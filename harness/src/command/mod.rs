@@ -204,14 +204,7 @@ fn start_log(
     Ok(delivery)
 }
 
-/// The slices of these names, in the order given; all of them when none is named.
-fn slices(names: &[String]) -> Result<Vec<Slice>, Failure> {
-    if names.is_empty() {
-        return Ok(bounds::slices());
-    }
-    names.iter().map(|name| slice(name)).collect()
-}
-
+/// The slice of members of this name.
 fn slice(name: &str) -> Result<Slice, Failure> {
     bounds::slice(name).ok_or_else(|| {
         let known: Vec<_> = bounds::slices().iter().map(|slice| slice.name).collect();

@@ -1,10 +1,13 @@
 //! `evenkeel replay`: the model's traces on what is shipped.
 
+use super::check::AnySlice;
 use super::output::{Table, bar, grouped, print, print_json};
-use super::{Failure, Format, Outcome, slices};
-use crate::replay::{self, Target, TargetReport};
+use super::{Failure, Format, Outcome};
+use crate::replay::{self, Progress, Target, TargetReport};
 use clap::ValueEnum;
+use evenkeel_model::explore::WitnessError;
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// Everything that traces are replayed on.
 pub(super) const TARGETS: &[Target] = &[Target::Core, Target::Client];
@@ -63,15 +66,18 @@ pub(super) fn run(args: &Args, format: Format) -> Result<Outcome, Failure> {
         [] => TARGETS.to_vec(),
         names => names.iter().map(|name| name.target()).collect(),
     };
+    let slices = AnySlice::replayable(&args.slices)?;
     let bar = bar(0, "replay");
-    let report = replay::run(&slices(&args.slices)?, &targets, |progress| {
+    let mut progress = |progress: Progress| {
         bar.set_message(progress.slice);
         bar.set_length(progress.of as u64);
         bar.set_position(progress.done as u64);
-    });
+    };
+    let reports = slices.iter().map(|slice| run_slice(slice, &targets, &mut progress));
+    let reports: Result<Vec<_>, _> = reports.collect();
     bar.finish_and_clear();
-    let report = report.map_err(|error| Failure::World(error.to_string()))?;
-    let replayed = Replayed::of(report.targets);
+    let reports = reports.map_err(|error| Failure::World(error.to_string()))?;
+    let replayed = Replayed::of(reports.concat());
     match format {
         Format::Human => {
             let mut table =
@@ -82,6 +88,20 @@ pub(super) fn run(args: &Args, format: Format) -> Result<Outcome, Failure> {
         Format::Json => print_json(&replayed)?,
     }
     Ok(Outcome::of(replayed.holds()))
+}
+
+fn run_slice(
+    slice: &AnySlice,
+    targets: &[Target],
+    progress: &mut impl FnMut(Progress),
+) -> Result<Vec<TargetReport>, WitnessError> {
+    match slice {
+        AnySlice::Group(slice) => {
+            Ok(replay::run(std::slice::from_ref(slice), targets, progress)?.targets)
+        }
+        AnySlice::Requests(slice) => replay::requests::run(slice, targets, progress),
+        AnySlice::Turn(_) => unreachable!("the loop is not replayed"),
+    }
 }
 
 impl Replayed {
@@ -106,9 +126,10 @@ impl Replayed {
         self.targets.iter().all(|row| row.diverged == 0)
     }
 
-    /// Whether as many slices were replayed on every target.
+    /// Whether as many slices were replayed.
     pub(super) fn covers(&self, slices: usize) -> bool {
-        self.targets.len() == slices * TARGETS.len()
+        let names: BTreeSet<_> = self.targets.iter().map(|row| row.slice).collect();
+        names.len() == slices
     }
 
     /// The divergences, in words.

@@ -10,6 +10,7 @@ pub mod core;
 mod explain;
 pub mod path;
 mod report;
+pub mod requests;
 mod retrace;
 pub mod schedule;
 #[cfg(test)]

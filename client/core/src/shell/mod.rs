@@ -357,6 +357,12 @@ impl<C: Chunk> Shell<C> {
         self.peers.of(connection)?.node()
     }
 
+    /// The other end of this connection, and what it is for; `None`: it is over.
+    #[must_use]
+    pub fn peer_at(&self, connection: ConnectionId) -> Option<Peer> {
+        self.peers.of(connection)
+    }
+
     /// Bytes that were fetched and not returned yet.
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {

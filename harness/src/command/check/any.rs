@@ -29,7 +29,16 @@ impl AnySlice {
 
     /// The slices of these names, in the order given; all of them when none is named.
     pub(super) fn named(names: &[String]) -> Result<Vec<Self>, Failure> {
-        let all = Self::all();
+        Self::chosen(names, Self::all())
+    }
+
+    /// The same of those whose traces can be replayed.
+    pub(in crate::command) fn replayable(names: &[String]) -> Result<Vec<Self>, Failure> {
+        let all = Self::all().into_iter();
+        Self::chosen(names, all.filter(|slice| !matches!(slice, Self::Turn(_))).collect())
+    }
+
+    fn chosen(names: &[String], all: Vec<Self>) -> Result<Vec<Self>, Failure> {
         if names.is_empty() {
             return Ok(all);
         }

@@ -3,7 +3,7 @@
 use super::super::output::spinner;
 use super::any::{AnySlice, Told};
 use super::on_two_threads;
-use crate::replay::{self, Target, TargetReport};
+use crate::replay::{self, Target, TargetReport, requests};
 use evenkeel_model::bounds::Slice;
 use evenkeel_model::explore::{
     Exploration, LivenessError, LivenessErrorOf, Options, Path, explore,
@@ -62,7 +62,7 @@ impl Examined {
     }
 }
 
-/// Examines these slices, two at a time, and replays the traces of the groups' on these targets.
+/// Examines these slices, two at a time, and replays the traces of theirs on these targets.
 pub(in crate::command) fn examine(slices: &[AnySlice], targets: &[Target]) -> Vec<Examined> {
     let bars = MultiProgress::new();
     on_two_threads(slices, |slice| {
@@ -71,7 +71,14 @@ pub(in crate::command) fn examine(slices: &[AnySlice], targets: &[Target]) -> Ve
         let examined = match slice {
             AnySlice::Group(slice) if targets.is_empty() => examine_one(slice, doing, None),
             AnySlice::Group(slice) => examine_one(slice, doing, Some(&replayed(slice, targets))),
-            AnySlice::Requests(slice) => examine_one(slice, doing, None),
+            AnySlice::Requests(slice) if targets.is_empty() => examine_one(slice, doing, None),
+            AnySlice::Requests(slice) => {
+                let replay = |exploration: &Exploration<_>| {
+                    let replayed = requests::run_explored(slice, exploration, targets, |_| {});
+                    replayed.map_err(|error| error.to_string())
+                };
+                examine_one(slice, doing, Some(&replay))
+            }
             AnySlice::Turn(slice) => examine_one(slice, doing, None),
         };
         bar.finish_and_clear();

@@ -1,0 +1,221 @@
+//! The application of a trace of requests: which commands make a consumer ask what the trace wants.
+//!
+//! It assigns itself partitions of one topic. Two are what calls ask about, one is fetched, one is
+//! read and left for a commit.
+
+use evenkeel_core::request::ledger::Ticket;
+use evenkeel_core::request::{Ended, Kind};
+use evenkeel_core::{CallId, Command, SeekTo};
+use evenkeel_model::requests::Own;
+use evenkeel_spec::rules::requests::Things;
+use evenkeel_spec::words::{Offset, TopicId, TopicIdPartition, TopicName, TopicPartition};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the application has asked for.
+#[derive(Debug, Default)]
+pub(super) struct Application {
+    /// When the trace began.
+    pub(super) begun: Option<u64>,
+    calls: BTreeMap<CallId, Called>,
+    numbers: BTreeMap<u64, CallId>,
+    count: u64,
+    /// The call that gives up the partitions.
+    ending: Option<CallId>,
+    /// A position is being looked up.
+    looks: bool,
+    /// What it is assigned is not what it should be between two asks.
+    untidy: bool,
+    /// Where to read what is fetched was forgotten.
+    unplaced: bool,
+    /// Where the next commit stands.
+    read: u64,
+}
+
+/// What a call of the application was.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Called {
+    /// The trace's, under this number.
+    Trace(u64),
+    /// The trace's, and to be refused.
+    Refused,
+    /// The application's own; nobody minds.
+    Own,
+}
+
+/// The partition that is fetched; calls ask about the first two.
+pub(super) const FETCHED: u32 = 2;
+/// The partition that is read, and left for a commit.
+const COMMITTED: u32 = 3;
+/// How many partitions there are.
+pub(super) const PARTITIONS: u32 = 4;
+/// The only topic.
+pub(super) const TOPIC: TopicId = TopicId([7; 16]);
+
+impl Application {
+    /// Finds the coordinator, and where to read what is fetched.
+    pub(super) fn begin(&mut self) -> Vec<Command> {
+        let mut commands = self.assign(&[FETCHED]);
+        commands.extend(poll());
+        commands
+    }
+
+    /// A call of the trace under this number; `None`: it is to be refused.
+    pub(super) fn open(&mut self, number: Option<u64>) -> CallId {
+        let call = self.call_of(number.map_or(Called::Refused, Called::Trace));
+        if let Some(number) = number {
+            self.numbers.insert(number, call);
+        }
+        call
+    }
+
+    /// The call of this number.
+    pub(super) fn call(&self, number: u64) -> Option<CallId> {
+        self.numbers.get(&number).copied()
+    }
+
+    /// What makes the consumer ask this by itself.
+    pub(super) fn ask(&mut self, own: Own) -> Vec<Command> {
+        match own {
+            Own::Offsets => {
+                self.looks = true;
+                let mut commands = self.assign(&[0, FETCHED]);
+                commands.extend(poll());
+                commands
+            }
+            Own::Fetch => {
+                let resume =
+                    Command::Resume { call: self.own(), partitions: [name_of(FETCHED)].into() };
+                let [poll, ended] = poll();
+                vec![resume, poll, self.pause(&[FETCHED]), ended]
+            }
+            Own::Commit => {
+                let mut commands = self.read_on();
+                commands.extend(self.assign(self.kept()));
+                commands
+            }
+            Own::Urgent => {
+                let mut commands = self.read_on();
+                let call = self.own();
+                self.ending = Some(call);
+                commands.push(Command::Unsubscribe { call, taken: 0 });
+                commands
+            }
+            Own::Presence | Own::Owned | Own::Leave => {
+                unreachable!("a trace with {own} is infeasible")
+            }
+        }
+    }
+
+    /// Something cheap that any broker answers.
+    pub(super) fn refresh(&mut self) -> Command {
+        Command::Topics { call: self.own(), topic: Some(topic()), timeout_ms: 1 }
+    }
+
+    /// What is to be done before anything else: once a lookup is over, or the partitions were given
+    /// up, it is assigned what is fetched, and nothing else.
+    pub(super) fn tidy(&mut self) -> Vec<Command> {
+        if self.ending.is_some() || !std::mem::take(&mut self.untidy) {
+            return Vec::new();
+        }
+        let mut commands = self.assign(self.kept());
+        if std::mem::take(&mut self.unplaced) {
+            let (partition, to) = (name_of(FETCHED), SeekTo::Offset(Offset(0)));
+            commands.push(Command::Seek { call: self.own(), partition, to });
+        }
+        commands
+    }
+
+    /// A request is over.
+    pub(super) fn on_ended(&mut self, ended: &Ended) {
+        let is_lookup = matches!(ended.ticket, Ticket::Own(_)) && ended.kind == Kind::OffsetFetch;
+        self.untidy |= is_lookup && std::mem::take(&mut self.looks);
+    }
+
+    /// A call is over. Returns `None` if it was none of the trace's, else its number, if it has one.
+    pub(super) fn on_done(&mut self, call: CallId) -> Option<Option<u64>> {
+        if self.ending.take_if(|ending| *ending == call).is_some() {
+            (self.untidy, self.unplaced) = (true, true);
+        }
+        match self.calls.remove(&call) {
+            Some(Called::Trace(number)) => {
+                self.numbers.remove(&number);
+                Some(Some(number))
+            }
+            Some(Called::Refused) => Some(None),
+            Some(Called::Own) | None => None,
+        }
+    }
+
+    /// Whether it is giving up its partitions.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    /// Reads the partition that is committed a little further.
+    fn read_on(&mut self) -> Vec<Command> {
+        self.read += 1;
+        let mut partitions = self.kept().to_vec();
+        partitions.push(COMMITTED);
+        let mut commands = self.assign(&partitions);
+        let (partition, to) = (name_of(COMMITTED), SeekTo::Offset(Offset(self.read)));
+        commands.push(Command::Seek { call: self.own(), partition, to });
+        commands
+    }
+
+    /// What it is assigned between two asks.
+    fn kept(&self) -> &'static [u32] {
+        if self.looks { &[0, FETCHED] } else { &[FETCHED] }
+    }
+
+    /// These, paused.
+    fn assign(&mut self, partitions: &[u32]) -> Vec<Command> {
+        let names = partitions.iter().map(|index| name_of(*index)).collect();
+        let assign = Command::Assign { call: self.own(), taken: 0, partitions: names };
+        vec![assign, self.pause(partitions)]
+    }
+
+    fn pause(&mut self, partitions: &[u32]) -> Command {
+        let partitions = partitions.iter().map(|index| name_of(*index)).collect();
+        Command::Pause { call: self.own(), partitions }
+    }
+
+    fn own(&mut self) -> CallId {
+        self.call_of(Called::Own)
+    }
+
+    fn call_of(&mut self, called: Called) -> CallId {
+        self.count += 1;
+        let call = CallId(self.count);
+        self.calls.insert(call, called);
+        call
+    }
+}
+
+fn poll() -> [Command; 2] {
+    [Command::Poll { taken: 0 }, Command::PollEnded]
+}
+
+/// The partitions of these things.
+pub(super) fn of(things: Things) -> BTreeSet<TopicPartition> {
+    let indexes = (0..2).filter(|index| things & (1 << index) != 0);
+    indexes.map(name_of).collect()
+}
+
+/// Which thing a partition is, as a bit.
+pub(super) fn thing(partition: &TopicPartition) -> Option<Things> {
+    (partition.partition < 2).then(|| 1 << partition.partition)
+}
+
+/// The topic's name.
+pub(super) fn topic() -> TopicName {
+    TopicName::from("t")
+}
+
+fn name_of(index: u32) -> TopicPartition {
+    TopicPartition { topic: topic(), partition: index }
+}
+
+/// A partition's name.
+pub(super) fn name(id: TopicIdPartition) -> TopicPartition {
+    name_of(id.partition)
+}

@@ -1,0 +1,106 @@
+//! The replay of requests is itself tested: it agrees where everything is as shipped, and finds what
+//! is wrong.
+
+use super::view::Heard;
+use super::{Plans, Sabotage, Target, plans, run_plans};
+use crate::replay::{CANDIDATES_MAX, Infeasible, TargetReport};
+use evenkeel_core::request::Mutant;
+use evenkeel_model::explore::{Options, explore};
+use evenkeel_model::requests::{Action, Budget, Own, Slice, requests, teardown};
+use std::sync::OnceLock;
+
+fn planned(slice: &Slice) -> Plans {
+    let exploration = explore(slice, Options { keep_settle: false, ..Options::default() });
+    plans(slice, &exploration, CANDIDATES_MAX).expect("the renaming is right")
+}
+
+fn agrees(report: &TargetReport) {
+    let shown: Vec<_> = report.divergences.iter().map(ToString::to_string).collect();
+    assert!(report.agrees(), "{}", shown.join("\n"));
+}
+
+/// Calls alone, with every fault that the slice has: nothing of the consumer's own is in the way.
+fn calls(of: Slice) -> Slice {
+    Slice { asks: &[], ends: false, ..of }
+}
+
+#[test]
+fn every_goal_of_calls_alone_is_replayed_on_the_core() {
+    for slice in [calls(requests()), calls(teardown())] {
+        let plans = planned(&slice);
+        assert!(plans.infeasible.is_empty(), "{:#?}", plans.infeasible);
+        let report = run_plans(&slice, &plans, Target::Core, Sabotage::default(), |_| {});
+        agrees(&report);
+        assert!(report.replayed > 80, "{} of {}", report.replayed, slice.name);
+    }
+}
+
+/// Calls, what the consumer looks up and fetches by itself, and the end.
+fn own() -> Slice {
+    let budget = Budget { asks: 3, faults: 1, changes: 1 };
+    Slice { asks: &[Own::Offsets, Own::Fetch], budget, ..teardown() }
+}
+
+fn own_plans() -> &'static Plans {
+    static PLANS: OnceLock<Plans> = OnceLock::new();
+    PLANS.get_or_init(|| planned(&own()))
+}
+
+#[test]
+fn few_goals_of_what_the_consumer_asks_by_itself_cannot_be_brought_about() {
+    let report = run_plans(&own(), own_plans(), Target::Core, Sabotage::default(), |_| {});
+    agrees(&report);
+    let dies = |goal: &&Infeasible| goal.why.starts_with("the core has no background");
+    let deaths = report.infeasible.iter().filter(dies).count();
+    assert!((report.infeasible.len() - deaths) * 20 < report.goals, "{:#?}", report.infeasible);
+    assert_eq!(report.goals, report.replayed + report.infeasible.len());
+}
+
+/// The desk's faults that no trace without a heartbeat can show are found by the model alone.
+#[test]
+fn seeded_faults_of_the_desk_are_found_on_the_core() {
+    let found = |mutant: &&Mutant| {
+        let sabotage = Sabotage { desk: Some(**mutant) };
+        !run_plans(&own(), own_plans(), Target::Core, sabotage, |_| {}).agrees()
+    };
+    let found: Vec<_> = Mutant::ALL.iter().filter(found).map(|m| format!("{m:?}")).collect();
+    assert_eq!(found, DESK_FOUND);
+}
+
+/// 20 of 25; the loop's are not the desk's.
+const DESK_FOUND: [&str; 20] = [
+    "OneLane",
+    "AttachWithoutPromotion",
+    "InFlightUnbounded",
+    "OneTooMany",
+    "PlaceLeaks",
+    "SentExpired",
+    "AttachInFlight",
+    "AttachToSmaller",
+    "OneCancelsAll",
+    "SentForNobody",
+    "AnswerReachesOne",
+    "UnsentForgotten",
+    "InFlightForgotten",
+    "LandedForgotten",
+    "ThrottleIgnored",
+    "ThrottledSystem",
+    "SecondKept",
+    "NoReconnectBackoff",
+    "CloseForgetsUnsent",
+    "CloseForgetsInFlight",
+];
+
+#[test]
+fn a_trace_with_a_wrong_step_is_told_with_both_views() {
+    let mut plans = own_plans().clone();
+    let (_, plan) =
+        plans.found.iter_mut().max_by_key(|(_, plan)| plan.actions.len()).expect("many");
+    let reads = plan.actions.iter().rposition(|action| matches!(action, Action::Read(_)));
+    let step = reads.expect("something is read");
+    plan.expected[step].heard.push(Heard::TimedOut(7));
+    let report = run_plans(&own(), &plans, Target::Core, Sabotage::default(), |_| {});
+    assert_eq!(report.diverged, 1);
+    let shown = report.divergences[0].to_string();
+    assert!(shown.contains("heard: expected [TimedOut(7)], seen []"), "{shown}");
+}
