@@ -9,6 +9,7 @@ use evenkeel_core::{Answer, Command, SeekTo};
 use evenkeel_spec::words::{Committed, Offset, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Commits from any task. Cheap to clone; outlives the consumer, whose end makes it answer
 /// [`CommitError::Closed`].
@@ -36,6 +37,21 @@ impl Committer {
         offsets: impl IntoIterator<Item = (TopicPartition, Committed)>,
     ) -> Commit {
         self.link.commit_offsets(offsets.into_iter().collect())
+    }
+
+    /// [`Consumer::committed`](crate::Consumer::committed) with a timeout of its own instead of
+    /// `default.api.timeout.ms`, in a future that borrows nothing: for replays.
+    #[doc(hidden)]
+    pub fn committed_within(
+        &self,
+        partitions: BTreeSet<TopicPartition>,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<BTreeMap<TopicPartition, Option<Committed>>, LookupError>>
+    + Send
+    + use<> {
+        let link = Arc::clone(&self.link);
+        let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        async move { committed_within(&link, partitions, timeout_ms).await }
     }
 }
 
@@ -223,7 +239,14 @@ pub(crate) async fn committed(
     link: &Arc<Link>,
     partitions: BTreeSet<TopicPartition>,
 ) -> Result<BTreeMap<TopicPartition, Option<Committed>>, LookupError> {
-    let timeout_ms = link.timeout_ms;
+    committed_within(link, partitions, link.timeout_ms).await
+}
+
+async fn committed_within(
+    link: &Arc<Link>,
+    partitions: BTreeSet<TopicPartition>,
+    timeout_ms: u64,
+) -> Result<BTreeMap<TopicPartition, Option<Committed>>, LookupError> {
     match link.ask(|call| Command::Committed { call, partitions, timeout_ms }).await? {
         Answer::Committed(offsets) => Ok(offsets),
         other => panic!("the core answers Committed with offsets, not with {other:?}"),

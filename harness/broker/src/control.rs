@@ -9,7 +9,8 @@ use crate::state::NewTopic;
 use bytes::Bytes;
 use evenkeel_coordinator::{Description, Timer};
 use evenkeel_spec::words::{
-    Committed, ErrorCode, MemberId, NodeId, Offset, TopicId, TopicIdPartition, TopicName,
+    Committed, ErrorCode, MemberId, NodeId, Offset, OffsetCommit, TopicId, TopicIdPartition,
+    TopicName,
 };
 use std::io;
 use std::sync::Arc;
@@ -257,6 +258,25 @@ impl Cluster {
         let at = TopicIdPartition::new(topic.id, partition);
         let group = state.group(&group.into());
         Ok(group.and_then(|shell| shell.brain.describe().offsets.remove(&at)))
+    }
+
+    /// Lets the group commit an offset for a partition, as a consumer that is no member would.
+    /// Errors: `UNKNOWN_TOPIC_OR_PARTITION`, and what the coordinator says.
+    pub fn commit(
+        &self,
+        group: &str,
+        topic: &str,
+        partition: u32,
+        offset: Offset,
+    ) -> Result<(), ErrorCode> {
+        let mut state = self.shared().state();
+        let name = TopicName::from(topic);
+        let topic = state.topics.get(&name).ok_or(ErrorCode::UnknownTopicOrPartition)?.id;
+        let at = TopicIdPartition::new(topic, partition);
+        let offsets = [(at, Committed::at(offset))].into();
+        let commit = OffsetCommit { owner: None, offsets };
+        let mut committed = state.on_offset_commit(&group.into(), &commit)?;
+        committed.remove(&at).unwrap_or(Err(ErrorCode::UnknownTopicOrPartition))
     }
 
     /// The number of a member in [`Description`]s, in hooks' words and in [`Timer`]s, by its id on

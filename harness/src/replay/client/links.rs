@@ -130,6 +130,7 @@ impl Links {
         let mut came = Vec::new();
         while let Some(happened) = self.network.next() {
             match happened {
+                Happened::Knocked(..) => unreachable!("these consumers are let in at once"),
                 Happened::Connected(id, consumer, port, far) => {
                     self.connect(id, consumer, port, far);
                 }
@@ -315,7 +316,7 @@ pub(super) fn model_node(node: NodeId) -> NodeId {
 }
 
 /// The next whole frame, with its length.
-fn next_frame(bytes: &mut BytesMut) -> Option<Bytes> {
+pub(in crate::replay) fn next_frame(bytes: &mut BytesMut) -> Option<Bytes> {
     let mut head = bytes.get(..4)?;
     let end = 4 + head.get_u32() as usize;
     (bytes.len() >= end).then(|| bytes.split_to(end).freeze())

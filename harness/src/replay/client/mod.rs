@@ -8,10 +8,10 @@
 
 mod application;
 mod broker;
-mod links;
+pub(super) mod links;
 mod member;
-mod quiet;
-mod stream;
+pub(super) mod quiet;
+pub(super) mod stream;
 
 use super::core::{Sabotage, WrongDriver};
 use super::path::Plan;

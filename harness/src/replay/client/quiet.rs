@@ -12,11 +12,11 @@ use tokio::runtime::{Builder, Runtime};
 
 /// Who waits until nothing else can run.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Quiet(Arc<Mutex<Option<Waker>>>);
+pub(in crate::replay) struct Quiet(Arc<Mutex<Option<Waker>>>);
 
 impl Quiet {
     /// Waits until no other task can run. Time stands still meanwhile.
-    pub(super) fn come(&self) -> Coming<'_> {
+    pub(in crate::replay) fn come(&self) -> Coming<'_> {
         Coming { quiet: self, waits: false }
     }
 
@@ -34,7 +34,7 @@ impl Quiet {
 
 /// The future of [`Quiet::come`].
 #[derive(Debug)]
-pub(super) struct Coming<'a> {
+pub(in crate::replay) struct Coming<'a> {
     quiet: &'a Quiet,
     waits: bool,
 }
@@ -58,7 +58,7 @@ impl Future for Coming<'_> {
 ///
 /// # Panics
 /// The system has no memory for it.
-pub(super) fn runtime() -> (Runtime, Quiet) {
+pub(in crate::replay) fn runtime() -> (Runtime, Quiet) {
     let quiet = Quiet::default();
     let parked = quiet.clone();
     let runtime = Builder::new_current_thread()

@@ -2,7 +2,7 @@
 //! replay is, and come from it.
 
 use bytes::{Buf, Bytes, BytesMut};
-use evenkeel::{Address, Connecting, Connector, Stream};
+use evenkeel::{Address, ConnectError, Connecting, Connector, Stream};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -10,26 +10,29 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 /// A connection's number, in the order of their beginning.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) struct LinkId(pub(super) u64);
+pub(in crate::replay) struct LinkId(pub(in crate::replay) u64);
 
 /// What consumers did on the network.
 #[derive(Debug)]
-pub(super) enum Happened {
+pub(in crate::replay) enum Happened {
+    /// An attempt to connect to the broker at this port waits for what becomes of it.
+    Knocked(LinkId, u16, oneshot::Sender<bool>),
     /// This consumer connected to the broker at this port.
     Connected(LinkId, usize, u16, Far),
     /// Bytes were written.
     Wrote(LinkId, Bytes),
-    /// The consumer closed it.
+    /// The consumer closed it, or gave up the attempt.
     Closed(LinkId),
 }
 
 /// What consumers did since somebody looked.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Network(Arc<Mutex<Inner>>);
+pub(in crate::replay) struct Network(Arc<Mutex<Inner>>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -40,17 +43,22 @@ struct Inner {
 
 impl Network {
     /// What opens connections for this consumer.
-    pub(super) fn connector(&self, consumer: usize) -> impl Connector {
-        Opener { consumer, network: self.clone() }
+    pub(in crate::replay) fn connector(&self, consumer: usize) -> impl Connector {
+        Opener { consumer, network: self.clone(), knocks: false }
+    }
+
+    /// The same for a network that decides about each attempt.
+    pub(in crate::replay) fn strict_connector(&self) -> impl Connector {
+        Opener { consumer: 0, network: self.clone(), knocks: true }
     }
 
     /// The oldest that nobody looked at.
-    pub(super) fn next(&self) -> Option<Happened> {
+    pub(in crate::replay) fn next(&self) -> Option<Happened> {
         self.inner().happened.pop_front()
     }
 
     /// Waits until something happens, at the latest until `date`.
-    pub(super) async fn happens_before(&self, date: Instant) {
+    pub(in crate::replay) async fn happens_before(&self, date: Instant) {
         let mut sleep = std::pin::pin!(sleep_until(date));
         poll_fn(|context| {
             let mut inner = self.inner();
@@ -84,17 +92,46 @@ impl Network {
 struct Opener {
     consumer: usize,
     network: Network,
+    /// Attempts wait for what becomes of them.
+    knocks: bool,
+}
+
+/// An attempt that was not decided about.
+#[derive(Debug)]
+struct Attempt {
+    id: LinkId,
+    network: Network,
+    is_decided: bool,
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if !self.is_decided {
+            self.network.tell(Happened::Closed(self.id));
+        }
+    }
 }
 
 impl Connector for Opener {
     fn connect(&self, address: &Address) -> Connecting {
         let (consumer, port, network) = (self.consumer, address.port, self.network.clone());
+        let knocks = self.knocks;
         Box::pin(async move {
             let id = {
                 let mut inner = network.inner();
                 inner.links += 1;
                 LinkId(inner.links)
             };
+            if knocks {
+                let mut attempt = Attempt { id, network: network.clone(), is_decided: false };
+                let (decide, decided) = oneshot::channel();
+                network.tell(Happened::Knocked(id, port, decide));
+                let is_let_in = decided.await.unwrap_or(false);
+                attempt.is_decided = true;
+                if !is_let_in {
+                    return Err(ConnectError::Connect("refused".to_owned()));
+                }
+            }
             let far = Far::default();
             network.tell(Happened::Connected(id, consumer, port, far.clone()));
             Ok(Box::new(Near { id, network, far }) as Box<dyn Stream>)
@@ -104,7 +141,7 @@ impl Connector for Opener {
 
 /// The network's hold on a connection's end.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Far(Arc<Mutex<ToRead>>);
+pub(in crate::replay) struct Far(Arc<Mutex<ToRead>>);
 
 #[derive(Debug, Default)]
 struct ToRead {
@@ -115,12 +152,12 @@ struct ToRead {
 
 impl Far {
     /// Lets the consumer read these bytes.
-    pub(super) fn deliver(&self, bytes: &[u8]) {
+    pub(in crate::replay) fn deliver(&self, bytes: &[u8]) {
         self.change(|to_read| to_read.bytes.extend_from_slice(bytes));
     }
 
     /// Breaks the connection: the consumer reads its end.
-    pub(super) fn cut(&self) {
+    pub(in crate::replay) fn cut(&self) {
         self.change(|to_read| to_read.is_cut = true);
     }
 

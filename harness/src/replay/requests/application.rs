@@ -3,8 +3,6 @@
 //! It assigns itself partitions of one topic. Two are what calls ask about, one is fetched, one is
 //! read and left for a commit.
 
-use evenkeel_core::request::ledger::Ticket;
-use evenkeel_core::request::{Ended, Kind};
 use evenkeel_core::{CallId, Command, SeekTo};
 use evenkeel_model::requests::Own;
 use evenkeel_spec::rules::requests::Things;
@@ -68,11 +66,6 @@ impl Application {
         call
     }
 
-    /// The call of this number.
-    pub(super) fn call(&self, number: u64) -> Option<CallId> {
-        self.numbers.get(&number).copied()
-    }
-
     /// What makes the consumer ask this by itself.
     pub(super) fn ask(&mut self, own: Own) -> Vec<Command> {
         match own {
@@ -125,10 +118,21 @@ impl Application {
         commands
     }
 
-    /// A request is over.
-    pub(super) fn on_ended(&mut self, ended: &Ended) {
-        let is_lookup = matches!(ended.ticket, Ticket::Own(_)) && ended.kind == Kind::OffsetFetch;
-        self.untidy |= is_lookup && std::mem::take(&mut self.looks);
+    /// The lookup of a position is over.
+    pub(super) fn on_looked(&mut self) {
+        self.untidy |= std::mem::take(&mut self.looks);
+    }
+
+    /// Nobody waits for this call any more.
+    pub(super) fn on_gone(&mut self, number: u64) -> Option<CallId> {
+        let call = self.numbers.remove(&number)?;
+        self.calls.remove(&call);
+        Some(call)
+    }
+
+    /// How many calls of the trace are not over.
+    pub(super) fn open_calls(&self) -> usize {
+        self.numbers.len()
     }
 
     /// A call is over. Returns `None` if it was none of the trace's, else its number, if it has one.

@@ -19,6 +19,8 @@ pub struct Asks {
     pub(super) again: Vec<Option<Again>>,
     /// By step: what is lost in it and will be asked again by itself.
     pub(super) lost: Vec<Vec<Again>>,
+    /// By step: whether the lookup of a position is over by it.
+    pub(super) looked: Vec<bool>,
 }
 
 /// What a consumer asks again by itself when it was lost.
@@ -82,6 +84,8 @@ impl Asks {
             let again = life.act(*action, before);
             asks.again.push(again.map_err(|why| (step, Infeasible::Unasked(why)))?);
             asks.lost.push(life.follow(*action, before, after));
+            let looks = |state| has(state, Says::Nothing, Urgency::System);
+            asks.looked.push(looks(before) && !looks(after) && !after.seen.is_over());
         }
         Ok(asks)
     }

@@ -10,6 +10,7 @@ use super::schedule::{Length, NEVER_MS};
 use super::view::{Ended, Heard, Lanes, LineView, Phase, Said, View, at};
 use super::{Failed, Sabotage};
 use evenkeel_core::request::desk::Peer;
+use evenkeel_core::request::ledger::Ticket;
 use evenkeel_core::request::queue::{Lane, Question, Word};
 use evenkeel_core::request::{
     Answered, Coordinator, Fetched, Kind, Metadata, PartitionMetadata, Request, Response,
@@ -39,6 +40,7 @@ pub(super) struct World {
     is_free: bool,
     /// The other broker was asked something at this date.
     used_at: u64,
+    hides_cuts: bool,
     ended: Vec<Ended>,
     heard: Vec<Heard>,
 }
@@ -99,6 +101,7 @@ impl World {
             truth: 0,
             is_free: true,
             used_at: 0,
+            hides_cuts: sabotage.hides_cuts,
             ended: Vec::new(),
             heard: Vec::new(),
         };
@@ -151,7 +154,7 @@ impl World {
                 }
             }
             Action::Gone(number) => {
-                let call = self.app.call(number).ok_or(Lack::Here("the call is over"))?;
+                let call = self.app.on_gone(number).ok_or(Lack::Here("the call is over"))?;
                 self.command(Command::Abandon { call });
             }
             Action::Connect(line) => {
@@ -185,7 +188,12 @@ impl World {
     }
 
     fn cut(&mut self, line: Line, cause: Cause) -> Result<(), Lack> {
-        let (id, _) = self.link(line).ok_or(NOT_CONNECTING)?;
+        let hides = self.hides_cuts;
+        let (id, link) = self.link(line).ok_or(NOT_CONNECTING)?;
+        if hides && cause == Cause::Closed {
+            link.messages.clear();
+            return Ok(());
+        }
         self.links.remove(&id);
         self.shell.handle_disconnected(Time(self.now), id, cause);
         Ok(())
@@ -296,7 +304,9 @@ impl World {
             }
             Output::Done { call, result } => self.on_done(call, &result),
             Output::Ended(ended) => {
-                self.app.on_ended(&ended);
+                if matches!(ended.ticket, Ticket::Own(_)) && ended.kind == Kind::OffsetFetch {
+                    self.app.on_looked();
+                }
                 let is_traced = match ended.kind {
                     Kind::OffsetFetch
                     | Kind::OffsetCommit
@@ -333,7 +343,7 @@ impl World {
         let Some(number) = self.app.on_done(call) else { return };
         self.heard.push(match (result, number) {
             (Err(CallFault::QueueFull), None) => Heard::Refused,
-            (Ok(Answer::Committed(found)), Some(number)) => heard(number, found),
+            (Ok(Answer::Committed(found)), Some(number)) => Heard::answered(number, found),
             (Err(CallFault::TimedOut { .. }), Some(number)) => Heard::TimedOut(number),
             (Err(CallFault::Closed), Some(number)) => Heard::Closed(number),
             _ => Heard::Surprised(format!("{result:?}")),
@@ -373,22 +383,6 @@ enum Lack {
 }
 
 const NOT_CONNECTING: Lack = Lack::Here("there is no such connection");
-
-/// What an answer to a call tells, and when that was true.
-fn heard(
-    number: u64,
-    found: &BTreeMap<evenkeel_spec::words::TopicPartition, Option<Committed>>,
-) -> Heard {
-    let things = found.keys().map(app::thing).try_fold(0, |all, thing| Some(all | thing?));
-    let mut truths = found.values().map(|committed| committed.as_ref().map(|c| c.offset.0));
-    let truth = truths.next().flatten();
-    match (things, truth) {
-        (Some(things), Some(truth)) if truths.all(|other| other == Some(truth)) => {
-            Heard::Answered(number, things, truth)
-        }
-        _ => Heard::Surprised(format!("{found:?}")),
-    }
-}
 
 fn said(request: &Request) -> Said {
     match request {

@@ -6,6 +6,7 @@
 
 mod application;
 mod asks;
+mod client;
 mod core;
 mod plan;
 mod schedule;
@@ -15,6 +16,7 @@ mod view;
 
 pub use plan::{Plan, Plans, plans};
 
+use self::client::Client;
 use self::core::World;
 use super::report::{Found, Infeasible, TargetReport};
 use super::{CANDIDATES_MAX, PROGRESS_EVERY, Progress, Target};
@@ -25,13 +27,15 @@ use std::time::Instant;
 use view::View;
 
 /// What these traces are replayed on.
-pub const TARGETS: &[Target] = &[Target::Core];
+pub const TARGETS: &[Target] = &[Target::Core, Target::Client];
 
 /// What is deliberately wrong, to see that it is found.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Sabotage {
-    /// A fault of the desk.
+    /// A fault of the desk, on targets that can seed it: the core.
     pub desk: Option<evenkeel_core::request::Mutant>,
+    /// Nobody tells the client that a connection broke.
+    pub hides_cuts: bool,
 }
 
 /// A trace and a target that do not agree.
@@ -113,7 +117,7 @@ pub fn run_plans(
     let mut report = begun(slice, target, plans);
     let of = plans.found.len();
     for (done, (goal, plan)) in plans.found.iter().enumerate() {
-        match replay_one(slice, plan, sabotage) {
+        match replay_one(target, slice, plan, sabotage) {
             Ok(()) => {}
             Err(Failed::Infeasible(why)) => {
                 report.replayed -= 1;
@@ -122,7 +126,7 @@ pub fn run_plans(
             }
             Err(Failed::Diverged(divergence)) => {
                 report.diverged += 1;
-                let shrunk = shrink(slice, plans, plan, &divergence, sabotage);
+                let shrunk = shrink(slice, plans, target, plan, &divergence, sabotage);
                 let (plan, divergence) = shrunk.unwrap_or((plan, divergence));
                 add(&mut report, goal, plan, &divergence);
             }
@@ -135,23 +139,27 @@ pub fn run_plans(
     report
 }
 
-/// Replays one trace on the core. A panic is a divergence of its trace.
+/// Replays one trace. A panic is a divergence of its trace.
 ///
 /// # Errors
 /// The first difference, or why it cannot be taken there.
-pub fn replay_one(slice: &Slice, plan: &Plan, sabotage: Sabotage) -> Result<(), Failed> {
+pub fn replay_one(
+    target: Target,
+    slice: &Slice,
+    plan: &Plan,
+    sabotage: Sabotage,
+) -> Result<(), Failed> {
     let mut at = 0;
-    let replayed = catch_unwind(AssertUnwindSafe(|| {
-        let mut world = World::new(slice, plan, sabotage);
-        for (step, expected) in plan.expected.iter().enumerate() {
-            at = step;
-            let actual = world.step(plan, step)?;
-            if !actual.is(expected) {
-                let (expected, actual) = (expected.clone(), Ok(actual));
-                return Err(Failed::Diverged(Box::new(Divergence { step, expected, actual })));
-            }
+    let replayed = catch_unwind(AssertUnwindSafe(|| match target {
+        Target::Core => {
+            let mut world = World::new(slice, plan, sabotage);
+            compare(plan, &mut at, |step| world.step(plan, step))
         }
-        Ok(())
+        Target::Client => {
+            let client = Client::new(slice, plan, sabotage);
+            let mut client = client.map_err(|why| Failed::lack(plan, 0, why))?;
+            compare(plan, &mut at, |step| client.step(plan, step))
+        }
     }));
     replayed.unwrap_or_else(|panic| {
         let said = panic.downcast_ref::<String>().map(String::as_str);
@@ -161,11 +169,29 @@ pub fn replay_one(slice: &Slice, plan: &Plan, sabotage: Sabotage) -> Result<(), 
     })
 }
 
+/// Compares what a target shows after each step with what the model has.
+fn compare(
+    plan: &Plan,
+    at: &mut usize,
+    mut step_on: impl FnMut(usize) -> Result<View, Failed>,
+) -> Result<(), Failed> {
+    for (step, expected) in plan.expected.iter().enumerate() {
+        *at = step;
+        let actual = step_on(step)?;
+        if !actual.is(expected) {
+            let (expected, actual) = (expected.clone(), Ok(actual));
+            return Err(Failed::Diverged(Box::new(Divergence { step, expected, actual })));
+        }
+    }
+    Ok(())
+}
+
 /// The shortest trace that ends with the abstract transition in which this one diverges, if it
 /// diverges there too.
 fn shrink<'a>(
     slice: &Slice,
     plans: &'a Plans,
+    target: Target,
     plan: &Plan,
     divergence: &Divergence,
     sabotage: Sabotage,
@@ -174,7 +200,7 @@ fn shrink<'a>(
     if shortest.actions.len() > divergence.step {
         return None;
     }
-    match replay_one(slice, shortest, sabotage) {
+    match replay_one(target, slice, shortest, sabotage) {
         Err(Failed::Diverged(shrunk)) => Some((shortest, shrunk)),
         Ok(()) | Err(Failed::Infeasible(_)) => None,
     }

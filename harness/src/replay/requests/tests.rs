@@ -2,7 +2,7 @@
 //! is wrong.
 
 use super::view::Heard;
-use super::{Plans, Sabotage, Target, plans, run_plans};
+use super::{Plans, Sabotage, TARGETS, Target, plans, run_plans};
 use crate::replay::{CANDIDATES_MAX, Infeasible, TargetReport};
 use evenkeel_core::request::Mutant;
 use evenkeel_model::explore::{Options, explore};
@@ -25,13 +25,16 @@ fn calls(of: Slice) -> Slice {
 }
 
 #[test]
-fn every_goal_of_calls_alone_is_replayed_on_the_core() {
+fn every_goal_of_calls_alone_is_replayed_on_every_target() {
     for slice in [calls(requests()), calls(teardown())] {
         let plans = planned(&slice);
         assert!(plans.infeasible.is_empty(), "{:#?}", plans.infeasible);
-        let report = run_plans(&slice, &plans, Target::Core, Sabotage::default(), |_| {});
-        agrees(&report);
-        assert!(report.replayed > 80, "{} of {}", report.replayed, slice.name);
+        for target in TARGETS {
+            let report = run_plans(&slice, &plans, *target, Sabotage::default(), |_| {});
+            agrees(&report);
+            assert!(report.replayed > 80, "{} of {}", report.replayed, slice.name);
+            assert_eq!(report.replayed, report.goals);
+        }
     }
 }
 
@@ -60,7 +63,7 @@ fn few_goals_of_what_the_consumer_asks_by_itself_cannot_be_brought_about() {
 #[test]
 fn seeded_faults_of_the_desk_are_found_on_the_core() {
     let found = |mutant: &&Mutant| {
-        let sabotage = Sabotage { desk: Some(**mutant) };
+        let sabotage = Sabotage { desk: Some(**mutant), ..Sabotage::default() };
         !run_plans(&own(), own_plans(), Target::Core, sabotage, |_| {}).agrees()
     };
     let found: Vec<_> = Mutant::ALL.iter().filter(found).map(|m| format!("{m:?}")).collect();

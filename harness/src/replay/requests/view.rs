@@ -4,13 +4,15 @@
 //! Not in it, since the model has none of them: other brokers, and what is asked of them; numbers of
 //! requests and connections; durations.
 
+use super::application::thing;
 use evenkeel_core::request::Kind;
 use evenkeel_core::request::ledger::{Discard, Failure, Outcome, Ticket};
 use evenkeel_core::request::queue::Lane;
 use evenkeel_model::requests::{Action, Ask, Message, State, Wire};
 use evenkeel_spec::rules::requests::{Line, Name, Says, Things, Urgency, Wish};
+use evenkeel_spec::words::{Committed, TopicPartition};
 use std::collections::BTreeMap;
-use std::fmt::{self, Debug};
+use std::fmt::Debug;
 
 /// One moment.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -90,6 +92,8 @@ pub enum Heard {
     TimedOut(u64),
     /// The consumer is closed.
     Closed(u64),
+    /// The background has died.
+    Died(u64),
     /// A call was refused for lack of a place.
     Refused,
     /// What no trace expects.
@@ -171,9 +175,21 @@ impl Said {
     }
 }
 
-impl fmt::Display for Heard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self:?}")
+impl Heard {
+    /// What an answer to a call tells, and when that was true.
+    pub(super) fn answered(
+        number: u64,
+        found: &BTreeMap<TopicPartition, Option<Committed>>,
+    ) -> Self {
+        let things = found.keys().map(thing).try_fold(0, |all, thing| Some(all | thing?));
+        let mut truths = found.values().map(|committed| committed.as_ref().map(|c| c.offset.0));
+        let truth = truths.next().flatten();
+        match (things, truth) {
+            (Some(things), Some(truth)) if truths.all(|other| other == Some(truth)) => {
+                Self::Answered(number, things, truth)
+            }
+            _ => Self::Surprised(format!("{found:?}")),
+        }
     }
 }
 
@@ -234,6 +250,7 @@ fn hears(before: &State, action: Action, name: Name) -> Option<Heard> {
         }
         Action::Deadline(_) => Some(Heard::TimedOut(number)),
         Action::Close => Some(Heard::Closed(number)),
+        Action::Die => Some(Heard::Died(number)),
         _ => None,
     }
 }
