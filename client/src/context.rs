@@ -6,7 +6,7 @@ use crate::error::{CommitError, LookupError, PositionError};
 use crate::link::{Call, Commit, Link};
 use evenkeel_core::request::OffsetAt;
 use evenkeel_core::{Answer, Command, SeekTo};
-use evenkeel_spec::words::{Committed, Offset, TopicPartition};
+use evenkeel_spec::words::{Committed, Offset, TopicName, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +52,17 @@ impl Committer {
         let link = Arc::clone(&self.link);
         let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         async move { committed_within(&link, partitions, timeout_ms).await }
+    }
+
+    /// Asks any broker for a topic and forgets the answer, in a future that borrows nothing: for
+    /// replays, which keep a connection in use by it.
+    #[doc(hidden)]
+    pub fn touch(&self, topic: TopicName) -> impl Future<Output = ()> + Send + use<> {
+        let link = Arc::clone(&self.link);
+        async move {
+            let (topic, timeout_ms) = (Some(topic), link.timeout_ms);
+            drop(link.ask(|call| Command::Topics { call, topic, timeout_ms }).await);
+        }
     }
 }
 

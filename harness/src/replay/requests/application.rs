@@ -1,17 +1,23 @@
 //! The application of a trace of requests: which commands make a consumer ask what the trace wants.
 //!
-//! It assigns itself partitions of one topic. Two are what calls ask about, one is fetched, one is
-//! read and left for a commit.
+//! It has partitions of one topic. Two are what calls ask about, one is fetched, one is read for a
+//! commit. How it lives is the plan's ([`Life`]).
 
-use evenkeel_core::{CallId, Command, SeekTo};
+use super::asks::Life;
+use super::schedule::NEVER_MS;
+use evenkeel_core::{CallId, Command, Incarnation, SeekTo};
 use evenkeel_model::requests::Own;
 use evenkeel_spec::rules::requests::Things;
-use evenkeel_spec::words::{Offset, TopicId, TopicIdPartition, TopicName, TopicPartition};
+use evenkeel_spec::words::{
+    Heartbeat, HeartbeatEpoch, Offset, Partitions, TopicId, TopicIdPartition, TopicName,
+    TopicPartition,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the application has asked for.
 #[derive(Debug, Default)]
 pub(super) struct Application {
+    life: Life,
     /// When the trace began.
     pub(super) begun: Option<u64>,
     calls: BTreeMap<CallId, Called>,
@@ -27,6 +33,14 @@ pub(super) struct Application {
     unplaced: bool,
     /// Where the next commit stands.
     read: u64,
+    /// It subscribes to the other topic, too.
+    wide: bool,
+    /// The callback that it is in.
+    callback: Option<Incarnation>,
+    /// What it does before anything else.
+    first: Vec<Command>,
+    /// What it does a moment later.
+    later: Vec<Command>,
 }
 
 /// What a call of the application was.
@@ -46,15 +60,63 @@ pub(super) const FETCHED: u32 = 2;
 const COMMITTED: u32 = 3;
 /// How many partitions there are.
 pub(super) const PARTITIONS: u32 = 4;
-/// The only topic.
+/// The topic of all partitions.
 pub(super) const TOPIC: TopicId = TopicId([7; 16]);
+/// The topic that is subscribed to at times.
+pub(super) const OTHER_TOPIC: TopicId = TopicId([8; 16]);
 
 impl Application {
+    pub(super) fn new(life: Life) -> Self {
+        Self { life, ..Self::default() }
+    }
+
     /// Finds the coordinator, and where to read what is fetched.
     pub(super) fn begin(&mut self) -> Vec<Command> {
-        let mut commands = self.assign(&[FETCHED]);
-        commands.extend(poll());
-        commands
+        match self.life {
+            Life::Assigned => {
+                let mut commands = self.assign(&[FETCHED]);
+                commands.extend(poll());
+                commands
+            }
+            Life::Telling | Life::Settled { .. } => {
+                vec![self.subscribe(), Command::Poll { taken: 0 }]
+            }
+        }
+    }
+
+    /// A call that nobody waits for: what it is asked by, and how it is given up.
+    pub(super) fn glance(&mut self) -> [Command; 2] {
+        let call = self.own();
+        let partitions = of(1);
+        let ask = Command::Committed { call, partitions, timeout_ms: NEVER_MS };
+        [ask, Command::Abandon { call }]
+    }
+
+    /// It was assigned these.
+    pub(super) fn on_assigned(&mut self, partitions: &BTreeSet<TopicPartition>) {
+        if self.life != Life::Assigned && !partitions.is_empty() {
+            let pause = Command::Pause { call: self.own(), partitions: partitions.clone() };
+            self.first.push(pause);
+        }
+    }
+
+    /// It is called. It returns when the trace wants it, but from what gives it its partitions.
+    pub(super) fn on_call(&mut self, incarnation: Incarnation, is_given: bool) {
+        if is_given {
+            self.first.push(Command::CallbackDone { incarnation, ok: true });
+        } else {
+            self.callback = Some(incarnation);
+        }
+    }
+
+    /// What a coordinator wants it to own when it says this; `None`: nothing new. A member that told
+    /// what it owns is called again by hearing it again.
+    pub(super) fn target(&self, heartbeat: &Heartbeat) -> Option<Partitions> {
+        let joins = heartbeat.epoch == HeartbeatEpoch::Join;
+        let is_called =
+            self.life == Life::Telling && heartbeat.owned.is_some() && self.callback.is_none();
+        let ids = [FETCHED, COMMITTED].map(|index| TopicIdPartition::new(TOPIC, index));
+        (joins || is_called).then(|| ids.into())
     }
 
     /// A call of the trace under this number; `None`: it is to be refused.
@@ -68,6 +130,13 @@ impl Application {
 
     /// What makes the consumer ask this by itself.
     pub(super) fn ask(&mut self, own: Own) -> Vec<Command> {
+        match self.life {
+            Life::Assigned => self.ask_assigned(own),
+            Life::Telling | Life::Settled { .. } => self.ask_member(own),
+        }
+    }
+
+    fn ask_assigned(&mut self, own: Own) -> Vec<Command> {
         match own {
             Own::Offsets => {
                 self.looks = true;
@@ -76,10 +145,8 @@ impl Application {
                 commands
             }
             Own::Fetch => {
-                let resume =
-                    Command::Resume { call: self.own(), partitions: [name_of(FETCHED)].into() };
                 let [poll, ended] = poll();
-                vec![resume, poll, self.pause(&[FETCHED]), ended]
+                vec![self.resume(), poll, self.pause(&[FETCHED]), ended]
             }
             Own::Commit => {
                 let mut commands = self.read_on();
@@ -88,15 +155,53 @@ impl Application {
             }
             Own::Urgent => {
                 let mut commands = self.read_on();
-                let call = self.own();
-                self.ending = Some(call);
-                commands.push(Command::Unsubscribe { call, taken: 0 });
+                commands.push(self.unsubscribe());
                 commands
             }
             Own::Presence | Own::Owned | Own::Leave => {
-                unreachable!("a trace with {own} is infeasible")
+                unreachable!("who assigns itself its partitions does not ask it: {own}")
             }
         }
+    }
+
+    fn ask_member(&mut self, own: Own) -> Vec<Command> {
+        match own {
+            Own::Owned if self.life == Life::Telling => {
+                let incarnation = self.callback.take();
+                let done = |incarnation| Command::CallbackDone { incarnation, ok: true };
+                incarnation.map(done).into_iter().collect()
+            }
+            Own::Presence | Own::Owned => {
+                self.wide = !self.wide;
+                vec![self.subscribe()]
+            }
+            Own::Leave => vec![self.unsubscribe()],
+            Own::Fetch => vec![self.resume(), self.pause(&[FETCHED])],
+            Own::Commit | Own::Urgent => {
+                // What is released is committed when the interval ends.
+                self.later = vec![self.pause(&[COMMITTED])];
+                vec![self.seek_on()]
+            }
+            Own::Offsets => unreachable!("a member does not ask it: {own}"),
+        }
+    }
+
+    fn subscribe(&mut self) -> Command {
+        let mut topics = BTreeSet::from([topic()]);
+        if self.wide {
+            topics.insert(other_topic());
+        }
+        Command::Subscribe { call: self.own(), topics, listener: self.life == Life::Telling }
+    }
+
+    fn unsubscribe(&mut self) -> Command {
+        let call = self.own();
+        self.ending = Some(call);
+        Command::Unsubscribe { call, taken: 0 }
+    }
+
+    fn resume(&mut self) -> Command {
+        Command::Resume { call: self.own(), partitions: [name_of(FETCHED)].into() }
     }
 
     /// Something cheap that any broker answers.
@@ -107,6 +212,9 @@ impl Application {
     /// What is to be done before anything else: once a lookup is over, or the partitions were given
     /// up, it is assigned what is fetched, and nothing else.
     pub(super) fn tidy(&mut self) -> Vec<Command> {
+        if self.life != Life::Assigned {
+            return std::mem::take(&mut self.first);
+        }
         if self.ending.is_some() || !std::mem::take(&mut self.untidy) {
             return Vec::new();
         }
@@ -116,6 +224,11 @@ impl Application {
             commands.push(Command::Seek { call: self.own(), partition, to });
         }
         commands
+    }
+
+    /// What is to be done a moment later.
+    pub(super) fn later(&mut self) -> Vec<Command> {
+        std::mem::take(&mut self.later)
     }
 
     /// The lookup of a position is over.
@@ -157,13 +270,17 @@ impl Application {
 
     /// Reads the partition that is committed a little further.
     fn read_on(&mut self) -> Vec<Command> {
-        self.read += 1;
         let mut partitions = self.kept().to_vec();
         partitions.push(COMMITTED);
         let mut commands = self.assign(&partitions);
-        let (partition, to) = (name_of(COMMITTED), SeekTo::Offset(Offset(self.read)));
-        commands.push(Command::Seek { call: self.own(), partition, to });
+        commands.push(self.seek_on());
         commands
+    }
+
+    fn seek_on(&mut self) -> Command {
+        self.read += 1;
+        let (partition, to) = (name_of(COMMITTED), SeekTo::Offset(Offset(self.read)));
+        Command::Seek { call: self.own(), partition, to }
     }
 
     /// What it is assigned between two asks.
@@ -213,6 +330,11 @@ pub(super) fn thing(partition: &TopicPartition) -> Option<Things> {
 /// The topic's name.
 pub(super) fn topic() -> TopicName {
     TopicName::from("t")
+}
+
+/// The name of a topic that is subscribed to at times.
+pub(super) fn other_topic() -> TopicName {
+    TopicName::from("u")
 }
 
 fn name_of(index: u32) -> TopicPartition {

@@ -4,25 +4,26 @@
 //! belong to the trace alone. The other one is the bootstrap server, and answers at once whatever any
 //! broker can answer. It is kept in use, so that nothing else is asked of the broker of the trace.
 
+mod broker;
+
 use super::application::{self as app, Application};
+use super::asks::Life;
 use super::plan::Plan;
 use super::schedule::{Length, NEVER_MS};
-use super::view::{Ended, Heard, Lanes, LineView, Phase, Said, View, at};
+use super::view::{Ended, Heard, Lanes, LineView, Phase, View, at};
 use super::{Failed, Sabotage};
+use broker::{OTHER_PORT, PORT, address, response, said};
 use evenkeel_core::request::desk::Peer;
 use evenkeel_core::request::ledger::Ticket;
-use evenkeel_core::request::queue::{Lane, Question, Word};
-use evenkeel_core::request::{
-    Answered, Coordinator, Fetched, Kind, Metadata, PartitionMetadata, Request, Response,
-    TopicMetadata,
-};
+use evenkeel_core::request::queue::Lane;
+use evenkeel_core::request::{Answered, Kind, Request, Response};
 use evenkeel_core::{
-    Address, Answer, CallFault, CallId, Cause, Chunk, Command, Config, ConnectionId, OffsetReset,
+    Answer, CallFault, CallId, Callback, Cause, Chunk, Command, Config, ConnectionId, OffsetReset,
     Output, RequestId, Shell, Taken, Time,
 };
-use evenkeel_model::requests::{Action, NODE, Slice};
+use evenkeel_model::requests::{Action, Slice};
 use evenkeel_spec::rules::requests::Line;
-use evenkeel_spec::words::{Committed, NodeId, Offset, TopicIdPartition};
+use evenkeel_spec::words::{Epoch, ErrorCode, HeartbeatAnswer, HeartbeatEpoch, Offset};
 use std::collections::{BTreeMap, VecDeque};
 
 /// The replayed world.
@@ -40,6 +41,8 @@ pub(super) struct World {
     is_free: bool,
     /// The other broker was asked something at this date.
     used_at: u64,
+    /// The next question for committed offsets is refused: the broker is no coordinator.
+    refuses: bool,
     hides_cuts: bool,
     ended: Vec<Ended>,
     heard: Vec<Heard>,
@@ -97,10 +100,11 @@ impl World {
             wait: None,
             idle_ms: plan.lengths.ms(Length::Idle),
             links: BTreeMap::new(),
-            app: Application::default(),
+            app: Application::new(plan.asks.life),
             truth: 0,
             is_free: true,
             used_at: 0,
+            refuses: false,
             hides_cuts: sabotage.hides_cuts,
             ended: Vec::new(),
             heard: Vec::new(),
@@ -109,6 +113,13 @@ impl World {
             world.command(command);
         }
         world.pump();
+        if plan.asks.life == (Life::Settled { tells_first: true }) {
+            let [ask, give_up] = world.app.glance();
+            world.refuses = true;
+            world.command(ask);
+            world.pump();
+            world.command(give_up);
+        }
         while world.links.values().any(|link| link.line.is_some()) {
             let until = world.now + world.idle_ms;
             world.pass(until);
@@ -135,6 +146,10 @@ impl World {
         })?;
         self.pump();
         self.pass(begun + given.date);
+        for command in self.app.later() {
+            self.command(command);
+        }
+        self.pump();
         Ok(self.view())
     }
 
@@ -217,7 +232,26 @@ impl World {
     }
 
     fn respond(&mut self, id: ConnectionId, message: &Message, truth: u64, throttle_ms: u32) {
-        let response = response(&message.request, truth);
+        let response = match &message.request {
+            Request::Heartbeat(heartbeat) => {
+                let epoch = match heartbeat.epoch {
+                    HeartbeatEpoch::Join => Some(Epoch(1)),
+                    HeartbeatEpoch::Stay(epoch) => Some(epoch),
+                    HeartbeatEpoch::Leave => None,
+                };
+                let assignment = self.app.target(heartbeat);
+                let heartbeat_interval_ms = u32::MAX / 2;
+                Response::Heartbeat(Ok(HeartbeatAnswer {
+                    epoch,
+                    heartbeat_interval_ms,
+                    assignment,
+                }))
+            }
+            Request::OffsetFetch { .. } if std::mem::take(&mut self.refuses) => {
+                Response::OffsetFetch(Err(ErrorCode::NotCoordinator))
+            }
+            request => response(request, truth),
+        };
         let answered = Ok(Answered { response, throttle_ms });
         self.shell.handle_response(Time(self.now), id, message.id, answered);
     }
@@ -325,12 +359,16 @@ impl World {
             }
             Output::Deliver(_) => self.surprise("records"),
             Output::PollFailed(fault) => self.surprise(&format!("{fault:?}")),
-            Output::Call { .. } => self.surprise("a callback"),
-            Output::EndLease(_)
-            | Output::Assignment(_)
-            | Output::Waiting(..)
-            | Output::Warn(_)
-            | Output::Closed(_) => {}
+            Output::Call { incarnation, callback: Callback::Assigned, partitions } => {
+                self.app.on_call(incarnation, !partitions.is_empty());
+            }
+            Output::Call { .. } => self.surprise("a callback that gives up partitions"),
+            Output::Assignment(assignment) => {
+                if self.is_free {
+                    self.app.on_assigned(&assignment.partitions);
+                }
+            }
+            Output::EndLease(_) | Output::Waiting(..) | Output::Warn(_) | Output::Closed(_) => {}
             Output::Wait(_) => unreachable!("it ends the draining"),
         }
     }
@@ -384,85 +422,13 @@ enum Lack {
 
 const NOT_CONNECTING: Lack = Lack::Here("there is no such connection");
 
-fn said(request: &Request) -> Said {
-    match request {
-        Request::ApiVersions => Said::Handshake,
-        Request::OffsetFetch { fetch, .. } => {
-            let partitions = fetch.partitions.iter().flatten();
-            let things = partitions.map(|id| app::thing(&app::name(*id)));
-            let all = things.into_iter().try_fold(0, |all, thing| Some(all | thing?));
-            all.map_or_else(|| Said::Other(format!("{request:?}")), Said::Offsets)
-        }
-        Request::Fetch(_) => Said::Fetch,
-        Request::OffsetCommit { .. } => Said::Commit,
-        Request::Heartbeat(_) => match request.word() {
-            Word::Presence => Said::Presence,
-            Word::Owned => Said::Owned,
-            Word::Leave => Said::Leave,
-            Word::Nothing | Word::Commit => unreachable!("it is a heartbeat"),
-        },
-        Request::Metadata { .. }
-        | Request::Topics { .. }
-        | Request::FindCoordinator
-        | Request::ListOffsets { .. } => Said::Other(format!("{request:?}")),
-    }
-}
-
-fn response(request: &Request, truth: u64) -> Response<NoRecords> {
-    match request {
-        Request::ApiVersions => Response::ApiVersions(Ok(())),
-        Request::Metadata { .. } => Response::Metadata(metadata()),
-        Request::Topics { .. } => Response::Topics(Ok(BTreeMap::new())),
-        Request::FindCoordinator => {
-            Response::FindCoordinator(Ok(Coordinator { node: NODE, address: address(PORT) }))
-        }
-        Request::OffsetFetch { fetch, .. } => {
-            let committed = |id: &TopicIdPartition| (*id, Ok(Some(Committed::at(Offset(truth)))));
-            let partitions = fetch.partitions.iter().flatten();
-            Response::OffsetFetch(Ok(partitions.map(committed).collect()))
-        }
-        Request::OffsetCommit { commit, .. } => {
-            Response::OffsetCommit(Ok(commit.offsets.keys().map(|id| (*id, Ok(()))).collect()))
-        }
-        Request::Fetch(fetch) => {
-            let nothing =
-                Fetched { high_watermark: None, last_stable: None, log_start: None, chunk: None };
-            let partitions = fetch.partitions.iter();
-            let fetched = partitions.map(|asked| (asked.partition, Ok(nothing.clone())));
-            Response::Fetch(Ok(fetched.collect()))
-        }
-        Request::Heartbeat(_) | Request::ListOffsets { .. } => {
-            unreachable!("no trace makes a consumer ask it: {request:?}")
-        }
-    }
-}
-
-fn metadata() -> Metadata {
-    let brokers = [(OTHER, address(OTHER_PORT)), (NODE, address(PORT))];
-    let partitions = (0..app::PARTITIONS).map(|index| {
-        let leader = if index == app::FETCHED { NODE } else { OTHER };
-        (index, PartitionMetadata { leader: Some(leader), leader_epoch: None })
-    });
-    let topic = TopicMetadata { id: app::TOPIC, partitions: partitions.collect() };
-    Metadata { brokers: brokers.into(), topics: [(app::topic(), Ok(topic))].into(), error: None }
-}
-
-/// The other broker. It comes first: whoever may be asked is asked first.
-const OTHER: NodeId = NodeId(0);
-const OTHER_PORT: u16 = 1;
-/// Where the broker of the trace listens.
-const PORT: u16 = 2;
-
-fn address(port: u16) -> Address {
-    Address::new("b", port)
-}
-
 fn config(slice: &Slice, plan: &Plan, sabotage: Sabotage) -> Config {
     let mut config = Config::new(vec![address(OTHER_PORT)]);
     config.request_queue_max = slice.bounds.places_max;
     config.in_flight_max = slice.bounds.in_flight_max;
     config.auto_commit = true;
-    config.auto_commit_interval_ms = NEVER_MS;
+    config.auto_commit_interval_ms = if plan.asks.by_interval { 1 } else { NEVER_MS };
+    config.max_poll_interval_ms = u32::MAX;
     config.auto_offset_reset = OffsetReset::None;
     config.metadata_max_age_ms = NEVER_MS;
     config.default_api_timeout_ms = NEVER_MS;

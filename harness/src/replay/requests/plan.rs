@@ -4,6 +4,7 @@
 use super::asks::Asks;
 use super::schedule::{Given, Infeasible, Lengths, schedule};
 use super::view::View;
+use crate::replay::Target;
 use evenkeel_model::explore::{Exploration, PathOf, System, WitnessError};
 use evenkeel_model::requests::{Action, Key, Slice};
 use stateright::Model;
@@ -51,9 +52,9 @@ impl Plan {
     ///
     /// # Errors
     /// Why it cannot happen.
-    pub fn of(slice: &Slice, path: &PathOf<Slice>) -> Result<Self, Infeasible> {
-        let path = &settled(slice, path);
-        let (lengths, asks, given) = schedule(slice, path).map_err(|(_, why)| why)?;
+    pub fn of(slice: &Slice, target: Target, path: &PathOf<Slice>) -> Result<Self, Infeasible> {
+        let path = &settled(slice, target, path);
+        let (lengths, asks, given) = schedule(target, path).map_err(|(_, why)| why)?;
         let steps = path.actions.iter().enumerate();
         let expected = steps.clone().map(|(step, action)| {
             View::expected(&path.states[step], *action, &path.states[step + 1])
@@ -75,38 +76,40 @@ impl Plan {
 
 /// A path and the fair schedule's way from its end to rest, as far as that is feasible: what a step
 /// has brought about may show only when it is answered.
-fn settled(slice: &Slice, path: &PathOf<Slice>) -> PathOf<Slice> {
+fn settled(slice: &Slice, target: Target, path: &PathOf<Slice>) -> PathOf<Slice> {
     let mut longer = path.clone();
     while let Some(action) = slice.settle_action(longer.last_state()) {
         let after = slice.next_state(longer.last_state(), action);
         longer.states.push(after.expect("the schedule takes what is offered"));
         longer.actions.push(action);
     }
-    if let Err((step, _)) = schedule(slice, &longer) {
+    if let Err((step, _)) = schedule(target, &longer) {
         let kept = step.max(path.len());
         longer.actions.truncate(kept);
         longer.states.truncate(kept + 1);
-        if schedule(slice, &longer).is_err() {
+        if schedule(target, &longer).is_err() {
             return path.clone();
         }
     }
     longer
 }
 
-/// The traces of a slice. Of each abstract transition up to `candidates_max` paths are judged.
+/// The traces of a slice on a target. Of each abstract transition up to `candidates_max` paths are
+/// judged.
 ///
 /// # Errors
 /// The exploration kept no keys, or the model's renaming is wrong.
 pub fn plans(
     slice: &Slice,
     exploration: &Exploration<Slice>,
+    target: Target,
     candidates_max: usize,
 ) -> Result<Plans, WitnessError> {
-    let feasible = |path: &PathOf<Slice>| schedule(slice, path).is_ok();
+    let feasible = |path: &PathOf<Slice>| schedule(target, path).is_ok();
     let witnesses = exploration.witnesses(slice, candidates_max, feasible)?;
     let mut plans = Plans::default();
     for (key, path) in witnesses.found {
-        plans.found.insert(key, Plan::of(slice, &path).expect("a witness is feasible"));
+        plans.found.insert(key, Plan::of(slice, target, &path).expect("a witness is feasible"));
     }
     if witnesses.refused.is_empty() {
         return Ok(plans);
@@ -114,7 +117,7 @@ pub fn plans(
     let mut shortest = exploration.shortest_witnesses(slice)?;
     for (key, refused) in witnesses.refused {
         let path = shortest.remove(&key).expect("each key has a shortest path");
-        let Err((_, shortest)) = schedule(slice, &path) else { continue };
+        let Err((_, shortest)) = schedule(target, &path) else { continue };
         let why = Why { shortest, tried: refused.tried, complete: refused.complete };
         plans.infeasible.insert(key, why);
     }

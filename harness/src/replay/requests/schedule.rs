@@ -7,8 +7,9 @@
 //! passed over, neither timers of connections nor backoffs. A path of which a beginning is infeasible
 //! is infeasible. Judged from the model alone, so that what is replayed on cannot excuse itself.
 
-use super::asks::{Again, Asks};
+use super::asks::{Again, Asks, lives};
 use super::view::{asked, over};
+use crate::replay::Target;
 use evenkeel_core::connection::ConnectionTimer;
 use evenkeel_model::explore::PathOf;
 use evenkeel_model::requests::{Action, Slice, State};
@@ -82,7 +83,7 @@ impl Lengths {
     }
 }
 
-const RANKS_MS: [u64; 5] = [200, 3_000, 45_000, 675_000, 10_000_000];
+const RANKS_MS: [u64; 5] = [100, 1_000, 9_000, 80_000, 700_000];
 
 /// One step in time.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -130,30 +131,43 @@ impl fmt::Display for Infeasible {
     }
 }
 
-/// The steps of a path in time, and the durations under which they happen.
+/// The steps of a path in time on a target, how its consumer lives, and the durations under which
+/// they happen.
 ///
 /// # Errors
-/// The first step that cannot happen, and why, under the order of durations in which the path comes
-/// farthest.
+/// The first step that cannot happen, and why, in the life and under the order of durations in which
+/// the path comes farthest.
 pub(super) fn schedule(
-    slice: &Slice,
+    target: Target,
     path: &PathOf<Slice>,
 ) -> Result<(Lengths, Asks, Vec<Given>), (usize, Infeasible)> {
-    let asks = Asks::of(slice, path)?;
     let mut farthest: Option<(usize, Infeasible)> = None;
-    for order in orders(path) {
-        let lengths = Lengths::ordered(&order);
-        match Clock::new(lengths).run(path, &asks) {
-            Ok(given) => return Ok((lengths, asks, given)),
-            Err(why) if farthest.is_none_or(|(step, _)| why.0 > step) => farthest = Some(why),
-            Err(_) => {}
+    let mut keep = |why: (usize, Infeasible)| {
+        if farthest.is_none_or(|(step, _)| why.0 > step) {
+            farthest = Some(why);
+        }
+    };
+    for life in lives(target, path) {
+        let asks = match Asks::of(life, path) {
+            Ok(asks) => asks,
+            Err(why) => {
+                keep(why);
+                continue;
+            }
+        };
+        for order in orders(path, &asks) {
+            let lengths = Lengths::ordered(&order);
+            match Clock::new(lengths).run(path, &asks) {
+                Ok(given) => return Ok((lengths, asks, given)),
+                Err(why) => keep(why),
+            }
         }
     }
     Err(farthest.expect("there is an order"))
 }
 
 /// Each order in which the durations that end in the path may be; the others are longer.
-fn orders(path: &PathOf<Slice>) -> Vec<Vec<Length>> {
+fn orders(path: &PathOf<Slice>, asks: &Asks) -> Vec<Vec<Length>> {
     let mut ending = Vec::new();
     for length in path.actions.iter().filter_map(|action| ends(*action)) {
         if !ending.contains(&length) {
@@ -161,7 +175,7 @@ fn orders(path: &PathOf<Slice>) -> Vec<Vec<Length>> {
         }
     }
     // What is asked again by itself ends this one, too.
-    if !ending.is_empty() && !ending.contains(&Length::Retry) {
+    if asks.again.iter().any(Option::is_some) && !ending.contains(&Length::Retry) {
         ending.push(Length::Retry);
     }
     let mut orders = permutations(&ending);

@@ -4,6 +4,7 @@
 //! One node is the broker of the trace; the network holds what is on its connections as the trace
 //! says. The other one is the bootstrap server and answers at once.
 
+mod broker;
 mod person;
 mod wire;
 
@@ -14,15 +15,14 @@ use super::view::{Heard, LineView, Said, View, at};
 use super::{Failed, Sabotage};
 use crate::replay::client::quiet::{self, Quiet};
 use crate::replay::client::stream::{Happened, LinkId, Network};
-use bytes::Bytes;
+use broker::{GROUP, INT_MAX, OTHER_PORT, PORT, Throttles, cluster, said};
 use evenkeel::{Consumer, LookupError};
-use evenkeel_broker::{After, Answer, Before, Cluster, Interceptor, Request, RequestWords};
+use evenkeel_broker::Cluster;
 use evenkeel_model::requests::{Action, Own, Slice};
 use evenkeel_spec::rules::requests::Line;
-use evenkeel_spec::words::{HeartbeatEpoch, NodeId, Offset};
+use evenkeel_spec::words::{NodeId, Offset};
 use person::{Found, Person};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::{Handle, Runtime};
 use tokio::time::Instant;
@@ -65,9 +65,8 @@ impl Client {
     pub(super) fn new(slice: &Slice, plan: &Plan, sabotage: Sabotage) -> Result<Self, String> {
         let (runtime, quiet) = quiet::runtime();
         let entered = runtime.enter();
-        let cluster = cluster().map_err(|error| format!("no test broker: {error}"))?;
         let throttles = Throttles::default();
-        cluster.intercept(Tap(throttles.clone()));
+        let cluster = cluster(&throttles).map_err(|why| format!("no test broker: {why}"))?;
         let network = Network::default();
         let consumer = consumer(slice, plan, &network).map_err(|error| error.to_string())?;
         let world = World {
@@ -78,7 +77,7 @@ impl Client {
             network,
             wires: BTreeMap::new(),
             person: Person::start(consumer),
-            app: Application::default(),
+            app: Application::new(plan.asks.life),
             places_max: slice.bounds.places_max,
             truth: 0,
             is_free: true,
@@ -136,7 +135,8 @@ impl World {
             self.app.on_looked();
             self.settle().await;
         }
-        self.wait(begun + given.date).await;
+        let ends = if action == Action::Close { LAST_WORDS_MS } else { 0 };
+        self.wait(begun + given.date + ends).await;
         Ok(self.view())
     }
 
@@ -249,8 +249,7 @@ impl World {
             let refresh = self.used_at + self.idle_ms / 2;
             if refresh <= now {
                 self.used_at = now;
-                let command = self.app.refresh();
-                self.person.order(command);
+                self.person.touch();
                 continue;
             }
             if now >= until {
@@ -272,9 +271,11 @@ impl World {
             }
             goes_on |= self.pass();
             goes_on |= self.hear();
-            for command in self.app.tidy() {
-                self.person.order(command);
-                goes_on = true;
+            if self.app.open_calls() < self.places_max {
+                for command in self.app.tidy() {
+                    self.person.order(command);
+                    goes_on = true;
+                }
             }
             if !goes_on {
                 return;
@@ -369,6 +370,10 @@ impl World {
     }
 }
 
+/// How long the client lets its connections write what they were given before it closes them,
+/// milliseconds.
+const LAST_WORDS_MS: u64 = 10;
+
 const NOT_CONNECTED: &str = "there is no such connection";
 
 fn heard(number: Option<u64>, found: &Found) -> Heard {
@@ -391,91 +396,6 @@ fn handshake_throttle(plan: &Plan, step: usize, line: Line) -> u64 {
         Some((Action::Throttle(_), given)) => given.ms,
         _ => 0,
     }
-}
-
-fn said(cluster: &Cluster, frame: &Bytes) -> Said {
-    let key = i16::from_be_bytes([frame[4], frame[5]]);
-    match (key, cluster.read_words(frame.slice(4..))) {
-        (API_VERSIONS, _) => Said::Handshake,
-        (FETCH, _) => Said::Fetch,
-        (_, Some(RequestWords::OffsetCommit(..))) => Said::Commit,
-        (_, Some(RequestWords::OffsetFetch(_, fetch))) => {
-            let partitions = fetch.partitions.iter().flatten();
-            let things = partitions.map(|id| app::thing(&app::name(*id)));
-            let all = things.into_iter().try_fold(0, |all, thing| Some(all | thing?));
-            all.map_or_else(|| Said::Other(format!("{fetch:?}")), Said::Offsets)
-        }
-        (_, Some(RequestWords::Heartbeat(_, heartbeat))) => match heartbeat.epoch {
-            HeartbeatEpoch::Leave => Said::Leave,
-            _ if heartbeat.owned.is_some() => Said::Owned,
-            _ => Said::Presence,
-        },
-        (key, _) => Said::Other(format!("a request of API {key}")),
-    }
-}
-
-const FETCH: i16 = 1;
-const API_VERSIONS: i16 = 18;
-
-/// How long the broker throttles with its next answer to a handshake, milliseconds.
-#[derive(Clone, Debug, Default)]
-struct Throttles(Arc<Mutex<u64>>);
-
-impl Throttles {
-    fn next(&self, ms: u64) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = ms;
-    }
-
-    fn take(&self) -> u64 {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// The broker's way to the throttles.
-struct Tap(Throttles);
-
-impl Interceptor for Tap {
-    fn on_request(&self, _: &Request) -> Before {
-        Before::Process
-    }
-
-    fn on_answer(&self, request: &Request, _: &Answer) -> After {
-        if request.api_key != API_VERSIONS || request.node != NodeId(PORT.into()) {
-            return After::Answer;
-        }
-        match self.0.take() {
-            0 => After::Answer,
-            ms => After::Throttle(Duration::from_millis(ms.min(INT_MAX))),
-        }
-    }
-}
-
-/// The group's id.
-const GROUP: &str = "g";
-/// The other broker, by its port and its number. It comes first: whoever may be asked is asked first.
-const OTHER_PORT: u16 = 1;
-/// The broker of the trace.
-const PORT: u16 = 2;
-
-/// The longest that Kafka's keys take, milliseconds: longer than any trace.
-const INT_MAX: u64 = i32::MAX as u64;
-
-fn cluster() -> Result<Cluster, String> {
-    let cluster = Cluster::builder().nodes(2).start_time_ms(0).manual_timers().build();
-    let cluster = cluster.map_err(|error| error.to_string())?;
-    for port in [OTHER_PORT, PORT] {
-        cluster.set_endpoint(NodeId(port.into()), "b", port);
-    }
-    let topic = app::topic();
-    let name = topic.as_str();
-    let refused = |error: evenkeel_spec::words::ErrorCode| error.name().to_owned();
-    cluster.create_topic(name, app::PARTITIONS).map_err(refused)?;
-    for partition in 0..app::PARTITIONS {
-        let leader = if partition == app::FETCHED { PORT } else { OTHER_PORT };
-        cluster.move_leader(name, partition, NodeId(leader.into())).map_err(refused)?;
-    }
-    cluster.move_coordinator(GROUP, NodeId(PORT.into())).map_err(refused)?;
-    Ok(cluster)
 }
 
 fn consumer(
