@@ -1,11 +1,9 @@
 //! `evenkeel explore`: stateright's Explorer on one slice.
 
+use super::check::{AnySlice, Told};
 use super::output::print;
 use super::signal::Ends;
-use super::{Failure, Outcome, story};
-use evenkeel_model::bounds::Slice;
-use evenkeel_model::explore::System;
-use evenkeel_model::system::{Action, State};
+use super::{Failure, Outcome};
 use stateright::{Model, Property};
 use std::net::TcpListener;
 
@@ -24,7 +22,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
-    let slice = super::slice(&args.slice)?;
+    let slice = AnySlice::named(std::slice::from_ref(&args.slice))?.remove(0);
     let address = ("127.0.0.1", args.port);
     // The Explorer panics where it cannot listen.
     let taken = |error| {
@@ -35,52 +33,58 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(async {
         let mut ends = Ends::listen()?;
-        print(&format!("{} at http://localhost:{} (Ctrl-C ends it)\n", slice.name, args.port))?;
+        print(&format!("{} at http://localhost:{} (Ctrl-C ends it)\n", args.slice, args.port))?;
         // It serves until the process ends.
-        std::thread::spawn(move || Shown(slice).checker().serve(address));
+        std::thread::spawn(move || match slice {
+            AnySlice::Group(slice) => drop(Shown(slice).checker().serve(address)),
+            AnySlice::Requests(slice) => drop(Shown(slice).checker().serve(address)),
+            AnySlice::Turn(slice) => drop(Shown(slice).checker().serve(address)),
+        });
         ends.wait().await;
         Ok(Outcome::Holds)
     })
 }
 
 /// The slice as the Explorer shows it: renamed in each step, ended by a violation.
-struct Shown(Slice);
+struct Shown<S>(S);
 
-impl Model for Shown {
-    type State = State;
-    type Action = Action;
+impl<S: Told> Model for Shown<S> {
+    type State = S::State;
+    type Action = S::Action;
 
-    fn init_states(&self) -> Vec<State> {
+    fn init_states(&self) -> Vec<S::State> {
         self.0.init_states().iter().map(|state| self.0.canonical(state)).collect()
     }
 
-    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        if state.violation.is_none() {
+    fn actions(&self, state: &S::State, actions: &mut Vec<S::Action>) {
+        if self.0.broken(state).is_none() {
             self.0.actions(state, actions);
         }
     }
 
-    fn next_state(&self, state: &State, action: Action) -> Option<State> {
+    fn next_state(&self, state: &S::State, action: S::Action) -> Option<S::State> {
         self.0.next_state(state, action).map(|after| self.0.canonical(&after))
     }
 
-    fn format_action(&self, action: &Action) -> String {
+    fn format_action(&self, action: &S::Action) -> String {
         action.to_string()
     }
 
-    fn format_step(&self, last: &State, action: Action) -> Option<String> {
+    fn format_step(&self, last: &S::State, action: S::Action) -> Option<String> {
         let after = self.next_state(last, action)?;
-        Some(match after.violation {
-            Some(violation) => format!("{violation}\n{}", story::world(&self.0, &after)),
-            None => story::world(&self.0, &after),
+        Some(match self.0.told(&after) {
+            Some(violation) => format!("{violation}\n{}", self.0.world(&after)),
+            None => self.0.world(&after),
         })
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            Property::always("the rules hold", |_, state: &State| state.violation.is_none()),
-            Property::sometimes("at rest with members", |shown: &Self, state: &State| {
-                shown.0.goal(state) && !state.world.grants.is_empty()
+            Property::always("the rules hold", |shown: &Self, state: &S::State| {
+                shown.0.broken(state).is_none()
+            }),
+            Property::sometimes("at rest again", |shown: &Self, state: &S::State| {
+                shown.0.goal(state) && !shown.init_states().contains(state)
             }),
         ]
     }

@@ -23,7 +23,6 @@ mod telemetry;
 mod validate;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use evenkeel_model::bounds::{self, Slice};
 use jaeger::Jaeger;
 use std::fmt;
 use std::io::IsTerminal;
@@ -204,14 +203,6 @@ fn start_log(
     Ok(delivery)
 }
 
-/// The slice of members of this name.
-fn slice(name: &str) -> Result<Slice, Failure> {
-    bounds::slice(name).ok_or_else(|| {
-        let known: Vec<_> = bounds::slices().iter().map(|slice| slice.name).collect();
-        Failure::Usage(format!("there is no slice {name:?}; there are {}", known.join(", ")))
-    })
-}
-
 /// Reads `KEY=VALUE`.
 fn key_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
@@ -245,18 +236,11 @@ OTEL_EXPORTER_OTLP_ENDPOINT=http://host:4318 is set, the client's spans go there
 
 #[cfg(test)]
 mod tests {
-    use super::{Cli, Failure, slice};
+    use super::Cli;
     use clap::CommandFactory;
 
     #[test]
     fn the_grammar_is_sound() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn an_unknown_slice_is_answered_with_the_known_ones() {
-        let Err(Failure::Usage(sentence)) = slice("three-members") else { panic!("it is unknown") };
-        assert!(sentence.contains("three-members"), "{sentence}");
-        assert!(sentence.contains("one-member, two-members"), "{sentence}");
     }
 }

@@ -216,19 +216,23 @@ fn mutants_are_told_as_json() {
 
 #[test]
 fn the_explorer_shows_actions_and_the_world_after_them() {
-    let port = {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("some port is free");
-        listener.local_addr().expect("it is bound").port()
-    };
-    let mut explorer = Child::start(&["explore", "two-members", "--port", &port.to_string()]);
-    let greeting = explorer.line();
-    assert!(greeting.contains(&format!("http://localhost:{port}")), "{greeting}");
-    let states = first_states(port);
-    for told in ["\"subscribe c0\"", "\"subscribe c1\"", "granted - | held -"] {
-        assert!(states.contains(told), "no {told} in {states}");
+    let members = ["\"subscribe c0\"", "\"subscribe c1\"", "granted - | held -"];
+    let requests = ["\"call a\"", "\"fetch\"", "call #0 waits"];
+    for (slice, all) in [("two-members", members), ("requests", requests)] {
+        let port = {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("some port is free");
+            listener.local_addr().expect("it is bound").port()
+        };
+        let mut explorer = Child::start(&["explore", slice, "--port", &port.to_string()]);
+        let greeting = explorer.line();
+        assert!(greeting.contains(&format!("http://localhost:{port}")), "{greeting}");
+        let states = first_states(port);
+        for told in all {
+            assert!(states.contains(told), "no {told} in {states}");
+        }
+        explorer.signal("INT");
+        assert_eq!(explorer.wait().code, 0);
     }
-    explorer.signal("INT");
-    assert_eq!(explorer.wait().code, 0);
 }
 
 /// What the Explorer shows after the initial state, as it came.

@@ -28,7 +28,7 @@ impl AnySlice {
     }
 
     /// The slices of these names, in the order given; all of them when none is named.
-    pub(super) fn named(names: &[String]) -> Result<Vec<Self>, Failure> {
+    pub(in crate::command) fn named(names: &[String]) -> Result<Vec<Self>, Failure> {
         Self::chosen(names, Self::all())
     }
 
@@ -71,10 +71,15 @@ impl AnySlice {
 }
 
 /// A small world that can be told to a person.
-pub(super) trait Told: Judged<Action: Display> {
+pub(in crate::command) trait Told: Judged<Action: Display> {
     /// A path, a line each step.
     fn lines(&self, path: &PathOf<Self>) -> Vec<String> {
         self.story(path)
+    }
+
+    /// The world, in lines.
+    fn world(&self, state: &Self::State) -> String {
+        self.onlooker(state)
     }
 
     /// Who is stuck at what, a line each.
@@ -86,6 +91,10 @@ pub(super) trait Told: Judged<Action: Display> {
 impl Told for Slice {
     fn lines(&self, path: &PathOf<Self>) -> Vec<String> {
         story::lines(self, path)
+    }
+
+    fn world(&self, state: &State) -> String {
+        story::world(self, state)
     }
 
     fn stuck(&self, state: &State) -> Vec<String> {
@@ -107,5 +116,14 @@ mod tests {
         let Err(Failure::Usage(sentence)) = told else { panic!("it is unknown") };
         assert!(sentence.contains("one-member, two-members"), "{sentence}");
         assert!(sentence.ends_with("requests, order, teardown, turn"), "{sentence}");
+    }
+
+    #[test]
+    fn the_loop_has_no_traces_to_replay() {
+        let told = AnySlice::replayable(&["turn".to_owned()]);
+        let Err(Failure::Usage(sentence)) = told else { panic!("it is not replayed") };
+        assert!(sentence.ends_with("requests, order, teardown"), "{sentence}");
+        let requests = AnySlice::replayable(&["requests".to_owned()]);
+        assert!(matches!(requests.as_deref(), Ok([AnySlice::Requests(_)])));
     }
 }

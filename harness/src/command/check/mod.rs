@@ -7,7 +7,7 @@ mod hunt;
 
 use super::output::{Table, grouped, print, print_json};
 use super::{Failure, Format, Outcome};
-pub(super) use any::AnySlice;
+pub(super) use any::{AnySlice, Told};
 use cross::{Crossed, cross};
 pub(super) use examine::{Examined, examine};
 use hunt::{Hunt, hunt};

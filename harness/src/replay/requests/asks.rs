@@ -95,6 +95,8 @@ pub enum Unasked {
     OtherHeartbeat,
     /// A leave waits for the commit before it.
     LeaveWaits,
+    /// A listener's calls are the system's.
+    InCallback,
     /// The consumer would commit, or leave, before it ends.
     CloseAsks,
 }
@@ -111,6 +113,7 @@ impl fmt::Display for Unasked {
             Self::Hurry => "a commit hurries before partitions are given up, and only then",
             Self::OtherHeartbeat => "what a heartbeat says is not the application's choice",
             Self::LeaveWaits => "a leave waits for the commit before it",
+            Self::InCallback => "what is called from within a callback takes no place",
             Self::CloseAsks => "a consumer that closes commits, or leaves, first",
         })
     }

@@ -78,6 +78,7 @@ impl Lived for Member {
             Action::Ask(own @ (Own::Presence | Own::Owned)) => self.heartbeat(own),
             Action::Ask(own @ (Own::Commit | Own::Urgent)) => self.commit(own),
             Action::Ask(Own::Leave) => self.leave(before),
+            Action::Call(_) if self.is_inside => Err(Unasked::InCallback),
             Action::Ask(Own::Offsets) => Err(Unasked::MemberLooks),
             Action::Ask(Own::Fetch) if before.has_left => Err(Unasked::Ending),
             Action::Close if !before.has_left || is_leaving => Err(Unasked::CloseAsks),
