@@ -349,6 +349,7 @@ impl World {
                     Kind::Metadata
                     | Kind::FindCoordinator
                     | Kind::ListOffsets
+                    | Kind::ConsumerGroupDescribe
                     | Kind::Position
                     | Kind::Unsubscribe => false,
                 };
@@ -439,6 +440,6 @@ fn config(slice: &Slice, plan: &Plan, sabotage: Sabotage) -> Config {
     (config.reconnect_backoff_ms, config.reconnect_backoff_max_ms) =
         (ms(Length::Reconnect), ms(Length::Reconnect));
     (config.retry_backoff_ms, config.retry_backoff_max_ms) = (ms(Length::Retry), ms(Length::Retry));
-    config.request_mutant = sabotage.desk;
+    config.requests_mutant = sabotage.desk;
     config
 }

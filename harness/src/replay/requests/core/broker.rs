@@ -32,6 +32,8 @@ pub(super) fn said(request: &Request) -> Said {
         },
         Request::Metadata { .. }
         | Request::Topics { .. }
+        | Request::TopicsById { .. }
+        | Request::DescribeGroup
         | Request::FindCoordinator
         | Request::ListOffsets { .. } => Said::Other(format!("{request:?}")),
     }
@@ -61,7 +63,10 @@ pub(super) fn response(request: &Request, truth: u64) -> Response<NoRecords> {
             let fetched = partitions.map(|asked| (asked.partition, Ok(nothing.clone())));
             Response::Fetch(Ok(fetched.collect()))
         }
-        Request::Heartbeat(_) | Request::ListOffsets { .. } => {
+        Request::Heartbeat(_)
+        | Request::ListOffsets { .. }
+        | Request::TopicsById { .. }
+        | Request::DescribeGroup => {
             unreachable!("no trace makes a consumer ask it: {request:?}")
         }
     }
