@@ -124,7 +124,8 @@ impl ConsumerBuilder {
     }
 
     /// `request.queue.max`: calls that wait for their outcome at once, over all tasks; one more fails
-    /// with a retriable `QueueFull`. 1 to 1,048,576; 1,024 by default.
+    /// with a retriable `QueueFull`. 2 to 1,048,576 (a commit in the middle of a stream
+    /// takes two); 1,024 by default.
     pub fn request_queue_max(self, calls_max: u32) -> Self {
         self.property("request.queue.max", calls_max.to_string())
     }

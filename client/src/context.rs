@@ -231,8 +231,12 @@ pub(crate) fn sought(link: &Arc<Link>, partition: &TopicPartition, to: Seek) -> 
         Seek::Beginning => SeekTo::Beginning,
         Seek::End => SeekTo::End,
     };
-    let partition = partition.clone();
-    link.ask(|call| Command::Seek { call, partition, to })
+    let asked = link.ask(|call| Command::Seek { call, partition: partition.clone(), to });
+    if !asked.is_refused() {
+        // It replaces what a stream returned of the partition.
+        link.forget_partial(partition);
+    }
+    asked
 }
 
 pub(crate) async fn position(

@@ -145,33 +145,33 @@ impl Link {
 
     /// Sends a command and gives the future of its answer.
     pub(crate) fn ask(self: &Arc<Self>, command: impl FnOnce(CallId) -> Command) -> Call {
-        self.ask_with(&self.permits, command)
+        self.ask_with(Arc::clone(&self.permits).try_acquire_owned().ok(), command)
     }
 
     /// The same for what only the consumer itself can ask for, one at a time.
     pub(crate) fn ask_own(self: &Arc<Self>, command: impl FnOnce(CallId) -> Command) -> Call {
-        self.ask_with(&self.own_permits, command)
+        self.ask_with(Arc::clone(&self.own_permits).try_acquire_owned().ok(), command)
     }
 
+    /// `None`: there is no place.
     fn ask_with(
         self: &Arc<Self>,
-        permits: &Arc<Semaphore>,
+        permit: Option<OwnedSemaphorePermit>,
         command: impl FnOnce(CallId) -> Command,
     ) -> Call {
         let (answer, answered) = oneshot::channel();
         let id = CallId(self.next_call.fetch_add(1, Ordering::Relaxed));
         let command = command(id);
-        let permit = Arc::clone(permits).try_acquire_owned();
         // Nobody is told of a call that was refused, nor that it is abandoned.
-        let settled = permit.is_err();
+        let settled = permit.is_none();
         match permit {
-            Ok(permit) => {
+            Some(permit) => {
                 self.refused.store(0, Ordering::Relaxed);
                 let message = Message::Ask { call: id, command, answer, permit };
                 // If nobody listens, the answer's sender is dropped with the message.
                 let _ = self.messages.send(message);
             }
-            Err(_) => {
+            None => {
                 refused(&command, &self.metrics);
                 let _ = answer.send(Err(CallFault::QueueFull));
             }
@@ -227,10 +227,19 @@ impl Link {
             let progress = self.progress();
             (progress.taken, progress.partial.clone())
         };
-        let whole = self.ask_commit(taken, None, timeout_ms);
-        let partial =
-            (!partial.is_empty()).then(|| self.ask_commit(taken, Some(partial), timeout_ms));
-        Commit { calls: [Some(whole), partial], failed: None }
+        let commit = |offsets| move |call| Command::Commit { call, taken, offsets, timeout_ms };
+        if partial.is_empty() {
+            return Commit { calls: [Some(self.ask(commit(None))), None], failed: None };
+        }
+        // Both or none: what was refused has sent nothing.
+        let mut both = Arc::clone(&self.permits).try_acquire_many_owned(2).ok();
+        let one = both.as_mut().and_then(|both| both.split(1));
+        let Some(one) = one else {
+            return Commit { calls: [Some(self.ask_with(None, commit(None))), None], failed: None };
+        };
+        let whole = self.ask_with(Some(one), commit(None));
+        let partial = self.ask_with(both, commit(Some(partial)));
+        Commit { calls: [Some(whole), Some(partial)], failed: None }
     }
 
     /// Commits these offsets.
@@ -270,6 +279,11 @@ impl Link {
                 progress.partial.insert(partition.clone(), next);
             }
         }
+    }
+
+    /// The application reads this partition from elsewhere.
+    pub(crate) fn forget_partial(&self, partition: &TopicPartition) {
+        self.progress().partial.remove(partition);
     }
 
     /// Whether a stream returned a part of a delivery.

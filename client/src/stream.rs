@@ -3,7 +3,6 @@
 use crate::consumer::{Consumer, InsidePoll, News};
 use crate::error::PollError;
 use crate::records::OwnedRecord;
-use evenkeel_core::Command;
 use futures_core::Stream;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -54,18 +53,17 @@ impl Stream for RecordStream<'_> {
                 this.inside = None;
                 return Poll::Ready(Some(Ok(record)));
             }
-            if this.inside.is_none() {
-                this.consumer.attendance().enter();
-                this.inside = Some((InsidePoll::enter(this.consumer.link()), Instant::now()));
+            match &mut this.inside {
+                Some((inside, _)) => inside.renew(),
+                None => {
+                    this.consumer.attendance().enter();
+                    this.inside = Some((InsidePoll::enter(this.consumer.link()), Instant::now()));
+                }
             }
             match ready!(this.consumer.poll_attend(context)) {
                 Some(News::Failed(error)) => {
                     this.inside = None;
                     return Poll::Ready(Some(Err(error)));
-                }
-                Some(News::Delivered) if !this.consumer.attendance().has_records() => {
-                    let link = this.consumer.link();
-                    link.tell(Command::Poll { taken: link.taken() });
                 }
                 Some(News::Delivered | News::Assigned) => {}
                 None => {

@@ -284,6 +284,10 @@ impl Positions {
                 let position = Position { offset: found.offset, leader_epoch: found.leader_epoch };
                 partition.start(id, position, out);
             }
+            // Both ends of a log are always there: a broker that says otherwise is asked later.
+            Ok(None) if !matches!(partition.phase, Phase::Listed { start: Start::Age(_), .. }) => {
+                partition.pause(id, out);
+            }
             Ok(None) => {
                 partition.phase = Phase::Listed { start: Start::Latest, asked: false };
             }
@@ -325,6 +329,10 @@ impl Positions {
             out.push(Order::WarnReset(id, offset));
         }
         partition.reset(policy, Tell::OutOfRange(id, offset));
+        if matches!(partition.phase, Phase::Listed { .. }) {
+            // What is listed may be out of range again.
+            partition.pause(id, out);
+        }
     }
 
     /// Records up to here were returned, or skipped as none.

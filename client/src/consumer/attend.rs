@@ -29,6 +29,8 @@ pub(crate) struct Attendance {
     delivery: Option<Delivery>,
     /// The records of the delivery's first part, where a stream is in the middle of it.
     streamed: VecDeque<OwnedRecord>,
+    /// What a call that returns no errors of the background was told: for the next poll.
+    failed: VecDeque<PollError>,
     /// The empty note of streamed offsets, made once.
     no_metadata: Arc<str>,
     links: Links,
@@ -80,6 +82,7 @@ impl Attendance {
             running: None,
             delivery: None,
             streamed: VecDeque::new(),
+            failed: VecDeque::new(),
             no_metadata: "".into(),
         }
     }
@@ -97,6 +100,7 @@ impl Attendance {
     /// when the call before ended.
     pub(crate) fn enter(&mut self) {
         self.processing = None;
+        self.drop_ended();
         if let Some(running) = &mut self.running {
             running.span.resumed();
         }
@@ -118,6 +122,9 @@ impl Attendance {
                 let finished = ready!(span.within(|| future.as_mut().poll(context)));
                 return Poll::Ready(Some(self.on_finished(finished)));
             }
+            if let Some(error) = self.failed.pop_front() {
+                return Poll::Ready(Some(News::Failed(error)));
+            }
             let Some(event) = ready!(self.told.events.poll_recv(context)) else {
                 return Poll::Ready(None);
             };
@@ -135,13 +142,13 @@ impl Attendance {
         Poll::Ready(())
     }
 
-    /// Takes the events that are there and neither call nor deliver.
+    /// Takes the events that are there, up to a callback. Records and failures wait for the next
+    /// poll.
     pub(crate) fn take_what_came(&mut self, assigned: &mut Assigned) {
         while self.running.is_none() {
             let Ok(event) = self.told.events.try_recv() else { return };
-            match self.on_event(event, assigned) {
-                Some(News::Delivered) => self.discard(),
-                Some(News::Assigned | News::Failed(_)) | None => {}
+            if let Some(News::Failed(error)) = self.on_event(event, assigned) {
+                self.failed.push_back(error);
             }
         }
     }

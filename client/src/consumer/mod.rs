@@ -163,8 +163,8 @@ impl Consumer {
                     }))) => {
                         failed = Some(SubscribeError::Listener { method, reason });
                     }
-                    Poll::Ready(Some(News::Delivered)) => self.attendance().discard(),
-                    Poll::Ready(Some(News::Failed(_) | News::Assigned)) => {}
+                    // Not taken, so that no commit of a callback covers it.
+                    Poll::Ready(Some(News::Delivered | News::Failed(_) | News::Assigned)) => {}
                     // The background is gone; the answer says so.
                     Poll::Ready(None) => return asked.as_mut().poll(context),
                 }
@@ -172,6 +172,7 @@ impl Consumer {
         })
         .await;
         self.attend_what_came();
+        self.attendance().discard();
         if answer? == (Answer::Left { confirmed: false }) {
             return Err(SubscribeError::LeaveUnconfirmed);
         }
@@ -196,11 +197,12 @@ impl Consumer {
             tokio::task::yield_now().await;
         }
         self.attendance().enter();
-        let _inside = InsidePoll::enter(&self.link);
+        let mut inside = InsidePoll::enter(&self.link);
         loop {
             if let Some(records) = self.attendance().take_records(began) {
                 return Ok(records);
             }
+            inside.renew();
             let news = poll_fn(|context| self.poll_attend(context));
             let news = match deadline {
                 Some(deadline) => timeout_at(deadline, news).await,
@@ -210,10 +212,6 @@ impl Consumer {
                 Err(_elapsed) => return Ok(Records::default()),
                 Ok(None) => return Err(self.ended()),
                 Ok(Some(News::Failed(error))) => return Err(error),
-                // All of it may have been withdrawn; then the next one is asked for.
-                Ok(Some(News::Delivered)) if !self.attendance().has_records() => {
-                    self.link.tell(Command::Poll { taken: self.link.taken() });
-                }
                 Ok(Some(News::Delivered | News::Assigned)) => {}
             }
         }
@@ -417,19 +415,31 @@ impl Consumer {
 
 /// Tells the background that the application is inside `poll` as long as it lives.
 #[derive(Debug)]
-pub(crate) struct InsidePoll(Arc<Link>);
+pub(crate) struct InsidePoll {
+    link: Arc<Link>,
+    taken: u64,
+}
 
 impl InsidePoll {
     pub(crate) fn enter(link: &Arc<Link>) -> Self {
         link.metrics.on_inside();
-        link.tell(Command::Poll { taken: link.taken() });
-        Self(Arc::clone(link))
+        let taken = link.taken();
+        link.tell(Command::Poll { taken });
+        Self { link: Arc::clone(link), taken }
+    }
+
+    /// Asks for the next delivery, if all of one was withdrawn meanwhile.
+    pub(crate) fn renew(&mut self) {
+        let taken = self.link.taken();
+        if std::mem::replace(&mut self.taken, taken) != taken {
+            self.link.tell(Command::Poll { taken });
+        }
     }
 }
 
 impl Drop for InsidePoll {
     fn drop(&mut self) {
-        self.0.tell(Command::PollEnded);
-        self.0.metrics.on_outside();
+        self.link.tell(Command::PollEnded);
+        self.link.metrics.on_outside();
     }
 }

@@ -58,7 +58,7 @@ pub const CONFIG_KEYS: &[ConfigKey] = &[
     milliseconds("metadata.max.age.ms", "300000", 0),
     milliseconds("reconnect.backoff.max.ms", "1000", 0),
     milliseconds("reconnect.backoff.ms", "50", 0),
-    number("request.queue.max", Unit::Count, "1024", 1, 1 << 20),
+    number("request.queue.max", Unit::Count, "1024", 2, 1 << 20),
     milliseconds("request.timeout.ms", "30000", 0),
     milliseconds("retry.backoff.max.ms", "1000", 0),
     milliseconds("retry.backoff.ms", "100", 0),

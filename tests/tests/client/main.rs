@@ -19,3 +19,4 @@ mod spans;
 mod strict;
 mod stubborn;
 mod support;
+mod untaken;

@@ -166,6 +166,10 @@ impl Group {
 
     /// The application closes the consumer: an unsubscribe for good.
     pub fn on_close(&mut self, seen: bool, out: &mut Vec<Output>) {
+        if self.ending.is_some() {
+            // Its own time counts, not that of an unsubscribe under way.
+            out.push(Output::Arm(Timer::Leave, Step::FIRST));
+        }
         self.on_unsubscribe(seen, out);
     }
 

@@ -419,6 +419,14 @@ fn a_late_answer_of_an_earlier_membership_changes_nothing() {
     assert!(bench.out.is_empty(), "{:?}", bench.out);
 }
 
+#[test]
+fn a_close_during_an_unsubscribe_has_its_own_time() {
+    let mut bench = Bench::stable(true);
+    bench.feed(|group, out| group.on_unsubscribe(true, out));
+    bench.feed(|group, out| group.on_close(true, out));
+    assert!(bench.out.contains(&Output::Arm(Timer::Leave, Step::FIRST)), "{:?}", bench.out);
+}
+
 /// M12: whatever the coordinator answers, a join that it fences costs a longer wait each time.
 #[test]
 fn a_coordinator_that_fences_every_join_is_asked_ever_more_seldom() {

@@ -149,7 +149,8 @@ fn out_of_range_resets_with_a_warning_or_is_told() {
             assert!(out.is_empty());
             assert_eq!(stuck, [(P, Tell::OutOfRange(P, Offset(3)))]);
         } else {
-            assert_eq!(out, [Order::WarnReset(P, Offset(3))]);
+            // What is listed may be out of range again: not at the pace of the network.
+            assert_eq!(out, [Order::WarnReset(P, Offset(3)), Order::Backoff(P, Step::FIRST)]);
             assert!(stuck.is_empty());
         }
     }

@@ -176,6 +176,7 @@ impl<Q: Question, P: Clone> Desk<Q, P> {
     /// throttled or parked (Q8). What may not be overtaken is followed (Q9).
     fn route(&self, to: To, lane: Lane, question: &Q) -> Peer {
         let node = match to {
+            To::Peer(Peer::Node(node)) if lane == Lane::System && !self.config.dedicated => node,
             To::Peer(peer) => return peer,
             To::Coordinator(node) if self.config.dedicated => return Peer::Second(node),
             To::Coordinator(node) | To::Leader(node) => node,

@@ -1,5 +1,6 @@
 //! Brings a broker's answer, or the news that there will be none, to whoever asked.
 
+use super::accounts::Place;
 use super::peers::Orders;
 use super::timers::Alarm;
 use super::{Purpose, Shell};
@@ -46,6 +47,8 @@ impl<C: Chunk> Shell<C> {
             }
         }
         self.adopt_bootstrap();
+        // It may be another's by now.
+        let Some(peer) = self.peers.of(connection) else { return };
         let mut orders = Orders::new();
         self.peers.desk.on_room(peer, &mut orders);
         self.carry_out(orders);
@@ -75,8 +78,12 @@ impl<C: Chunk> Shell<C> {
         let error = response.error();
         let (riders, mut askers): (Vec<_>, Vec<_>) =
             askers.into_iter().partition(|asker| matches!(asker.purpose, Purpose::Rider));
-        for (rider, error) in riders.iter().zip(error) {
-            self.accounts.refused(rider.ticket, error);
+        for rider in &riders {
+            // What is not over with this answer waits for its next attempt.
+            self.accounts.place(rider.ticket, Place::Backoff, self.now);
+            if let Some(error) = error {
+                self.accounts.refused(rider.ticket, error);
+            }
         }
         let mut is_right = true;
         let Some(last) = askers.pop() else { return true };

@@ -232,11 +232,16 @@ impl<C: Chunk> Shell<C> {
     pub(super) fn move_to(&mut self, id: TopicIdPartition, to: SeekTo) {
         self.stop_fetching(id);
         self.end_leases(&Partitions::from([id]));
-        self.application.skipped.remove(&id);
         let place = match to {
             SeekTo::Offset(offset) => Some(Committed::at(offset)),
             SeekTo::Beginning | SeekTo::End => None,
         };
+        // It replaces what was returned of the partition, and what waits to be (O2).
+        let application = &mut self.application;
+        application.skipped.remove(&id);
+        application.untaken.remove(&id);
+        application.returned.remove(&id);
+        application.returned.extend(place.clone().map(|place| (id, place)));
         self.group.on_sought(id, place);
         let mut orders = Vec::new();
         self.positions.on_seek(id, to, &mut orders);

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 impl<C: Chunk> Shell<C> {
     /// Ends the poll with what there is, if it is open and everything before it was taken. Says
-    /// whether there was nothing in what is buffered but what is skipped, so that more may be fetched.
+    /// whether less is buffered now, so that more may be fetched.
     pub(super) fn deliver(&mut self) -> bool {
         let is_taken = self.application.taken == self.application.delivered;
         // What the group ordered last may withhold or release: carried out before anything is
@@ -24,7 +24,7 @@ impl<C: Chunk> Shell<C> {
         if !delivered {
             self.tell_stuck();
         }
-        !delivered && self.fetcher.buffered_bytes() < buffered_before
+        self.fetcher.buffered_bytes() < buffered_before
     }
 
     fn deliver_records(&mut self) -> bool {

@@ -432,7 +432,7 @@ impl<C: Chunk> Shell<C> {
             }
             Alarm::Contact => {
                 self.tell_no_broker();
-                self.arm(Alarm::Contact, self.config.default_api_timeout_ms);
+                self.arm(Alarm::Contact, self.config.default_api_timeout_ms.max(1));
             }
         }
     }
@@ -448,8 +448,8 @@ impl<C: Chunk> Shell<C> {
             self.drain_group();
             self.answer_calls();
             self.ask();
-            let is_skipped = self.deliver();
-            if self.group_orders.is_empty() && !is_skipped {
+            let has_room = self.deliver();
+            if self.group_orders.is_empty() && !has_room {
                 break;
             }
         }

@@ -134,8 +134,10 @@ impl Peers {
         let open = self.desk.connections().filter(|(peer, connection)| {
             connection.id().is_some() && alive(peer) && !matches!(peer, Peer::Second(_))
         });
-        let best = open
-            .min_by_key(|(peer, connection)| (!connection.is_ready(), connection.load(), *peer));
+        let best = open.min_by_key(|(peer, connection)| {
+            let waits = connection.is_throttled() || connection.is_parked();
+            (!connection.is_ready(), waits, connection.load(), *peer)
+        });
         if let Some((peer, _)) = best {
             let address = self.address(peer).clone();
             return Some(Picked { peer, address, is_rebootstrap: false });

@@ -1,0 +1,156 @@
+//! What was delivered and not returned: it is returned later, or nobody's; no commit covers it.
+
+use crate::support::{InMemory, Read, SECOND, append_numbered, committed, member, read};
+use evenkeel::{
+    Consumer, ListenerError, Offset, RebalanceContext, RebalanceListener, TopicPartition,
+};
+use evenkeel_broker::Cluster;
+use evenkeel_tests::validated::Validated;
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep};
+
+fn cluster(partitions: u32, records: u32) -> Cluster {
+    let cluster = Cluster::builder().topic("t", partitions).build().expect("a cluster");
+    append_numbered(&cluster, "t", partitions, records);
+    cluster
+}
+
+fn zero() -> TopicPartition {
+    TopicPartition::new("t", 0)
+}
+
+/// A poll that is dropped when its records are there and nobody has looked.
+async fn drop_poll(consumer: &mut Consumer) {
+    let mut poll = pin!(consumer.poll(60 * SECOND));
+    poll_fn(|context| {
+        assert!(poll.as_mut().poll(context).is_pending(), "nothing was there before");
+        Poll::Ready(())
+    })
+    .await;
+    sleep(SECOND).await;
+}
+
+async fn yielded(consumer: &mut Consumer, count: usize) -> Vec<(u32, u64)> {
+    let mut records = consumer.records();
+    let mut got = Vec::new();
+    for _ in 0..count {
+        let record = records.next().await.expect("it does not end").expect("no error");
+        got.push((record.partition.partition, record.offset.0));
+    }
+    got
+}
+
+/// O2: a record whose handling failed is not skipped.
+#[tokio::test(start_paused = true)]
+async fn a_seek_in_the_middle_of_a_stream_takes_back_what_it_yielded() {
+    let _runs = Validated::begin();
+    let cluster = cluster(1, 20);
+    let mut consumer = member(&cluster, "g", 1).build().expect("valid");
+    consumer.subscribe(["t"]).await.expect("subscribed");
+    assert_eq!(yielded(&mut consumer, 4).await.last(), Some(&(0, 3)));
+    consumer.seek(&zero(), 3).await.expect("assigned");
+    consumer.commit().await.expect("committed");
+    assert_eq!(committed(&cluster, "g", "t", 0), Some(Offset(3)));
+    assert!(consumer.close(SECOND).await.left);
+    assert_eq!(committed(&cluster, "g", "t", 0), Some(Offset(3)), "nor by the end");
+}
+
+/// O2: the rest of the delivery that the seek ended counts for no commit.
+#[tokio::test(start_paused = true)]
+async fn after_a_seek_a_commit_never_covers_what_was_not_yielded() {
+    let _runs = Validated::begin();
+    let cluster = cluster(2, 40);
+    let builder = member(&cluster, "g", 1).max_poll_records(10).enable_auto_commit(false);
+    let mut consumer = builder.build().expect("valid");
+    consumer.subscribe(["t"]).await.expect("subscribed");
+    let mut next = BTreeMap::new();
+    for (partition, offset) in yielded(&mut consumer, 23).await {
+        next.insert(partition, offset + 1);
+    }
+    let sought = next.iter().max_by_key(|(_, next)| **next).map(|(partition, _)| *partition);
+    let sought = sought.expect("records came");
+    consumer.seek(&TopicPartition::new("t", sought), 5).await.expect("assigned");
+    next.insert(sought, 5);
+    for _ in 0..30 {
+        let (partition, offset) = yielded(&mut consumer, 1).await[0];
+        next.insert(partition, offset + 1);
+        consumer.commit().await.expect("committed");
+        for (partition, next) in &next {
+            let committed = committed(&cluster, "g", "t", *partition).expect("of both");
+            assert!(committed.0 <= *next, "{partition}: {committed:?} of {next}");
+        }
+    }
+    assert!(consumer.close(SECOND).await.left);
+}
+
+/// Commits everything when partitions go.
+struct Commits;
+
+impl RebalanceListener for Commits {
+    async fn on_partitions_revoked(
+        &mut self,
+        context: &mut RebalanceContext,
+        _: &[TopicPartition],
+    ) -> Result<(), ListenerError> {
+        context.commit().await?;
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_dropped_poll_left_is_not_committed_by_the_end() {
+    for closes in [true, false] {
+        let _runs = Validated::begin();
+        let cluster = cluster(1, 20);
+        let builder = member(&cluster, "g", 1).max_poll_records(5);
+        let mut consumer = builder.build().expect("valid");
+        consumer.subscribe_with(["t"], Commits).await.expect("subscribed");
+        read(&mut consumer, &mut Read::default(), 5).await;
+        drop_poll(&mut consumer).await;
+        if closes {
+            assert!(consumer.close(SECOND).await.left);
+        } else {
+            consumer.unsubscribe().await.expect("unsubscribed");
+        }
+        assert_eq!(committed(&cluster, "g", "t", 0), Some(Offset(5)), "closes: {closes}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_dropped_poll_left_is_returned_after_another_assignment() {
+    let cluster = cluster(2, 20);
+    let builder = Consumer::builder()
+        .bootstrap_servers(cluster.bootstrap_servers())
+        .property("auto.offset.reset", "earliest")
+        .connector(InMemory::of(&cluster))
+        .spawn_on(Handle::current())
+        .max_poll_records(5);
+    let mut consumer = builder.build().expect("valid");
+    consumer.assign([zero()]).await.expect("assigned");
+    let mut got = Read::default();
+    read(&mut consumer, &mut got, 5).await;
+    drop_poll(&mut consumer).await;
+    consumer.assign([zero(), TopicPartition::new("t", 1)]).await.expect("assigned");
+    read(&mut consumer, &mut got, 40).await;
+    assert!(got.is_exactly(2, 20), "{got:?}");
+    consumer.close(SECOND).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_after_a_seek_in_the_middle_of_a_stream_asks_for_the_next_records() {
+    let _runs = Validated::begin();
+    let cluster = cluster(1, 20);
+    let mut consumer = member(&cluster, "g", 1).build().expect("valid");
+    consumer.subscribe(["t"]).await.expect("subscribed");
+    yielded(&mut consumer, 4).await;
+    consumer.seek(&zero(), 3).await.expect("assigned");
+    let began = Instant::now();
+    let records = consumer.poll(3_600 * SECOND).await.expect("poll goes well");
+    assert_eq!(records.iter().next().map(|record| record.offset), Some(Offset(3)));
+    assert!(began.elapsed() < 5 * SECOND, "{:?}", began.elapsed());
+    assert!(consumer.close(SECOND).await.left);
+}
