@@ -219,7 +219,11 @@ impl Member {
             return;
         };
         self.withdraw(&Partitions::from([id]));
-        self.group.on_sought(id, to.map(|to| Committed::at(Offset(to))));
+        let to = to.map(|to| Committed::at(Offset(to)));
+        self.untaken.remove(&id);
+        self.returned.remove(&id);
+        self.returned.extend(to.clone().map(|to| (id, to)));
+        self.group.on_sought(id, to);
         self.due.push_back(Due::Answer(call, Answer::Done, None));
     }
 
