@@ -223,7 +223,7 @@ impl ConsumerBuilder {
             Metrics::new(meter, group, &config.client_id)
         });
         #[cfg(not(feature = "otel"))]
-        let metrics = Metrics;
+        let metrics = Metrics::default();
         let Self { connector, runtime, seed, record, links, .. } = self;
         let (group, auto_commit) = (config.group_id.clone(), config.core.auto_commit);
         let (link, told) = Start { config, connector, runtime, seed, record, metrics }.start()?;

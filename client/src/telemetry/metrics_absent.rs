@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 /// Nothing.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Metrics;
+pub(crate) struct Metrics {}
 
 /// A request on the wire that is over.
 #[expect(dead_code, reason = "the other one reads it")]
@@ -25,7 +25,7 @@ pub(crate) struct Landed {
 #[expect(clippy::unused_self, reason = "the other one has something to do")]
 impl Metrics {
     pub(crate) fn of_handle(&self) -> Self {
-        Self
+        Self {}
     }
 
     pub(crate) fn is_on(&self) -> bool {
