@@ -274,7 +274,7 @@ impl Attendance {
     }
 
     /// The next record of the delivery. That it was returned counts at once for `commit`; that it
-    /// is released, when the next one is asked for.
+    /// is released, when the delivery is used up and the next one is asked for.
     pub(crate) fn take_record(&mut self) -> Option<OwnedRecord> {
         loop {
             self.drop_ended();

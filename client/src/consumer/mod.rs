@@ -217,7 +217,8 @@ impl Consumer {
         }
     }
 
-    /// The records one by one, as a stream. A record is released when the next one is asked for.
+    /// The records one by one, as a stream. A record is released when the delivery that it came with
+    /// is used up and the next one is asked for.
     /// The stream never ends by itself: it yields an error where `poll` would, and what it has not
     /// yielded when it is dropped is returned by the next poll or stream.
     pub fn records(&mut self) -> RecordStream<'_> {

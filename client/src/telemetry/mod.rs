@@ -5,6 +5,7 @@
 //! | `evenkeel::rebalance` | spans `rebalance`, and inside of it `callback` and `wait` | info |
 //! | `evenkeel::request` | an event for each request that is over | debug |
 //! | `evenkeel::poll` | spans `poll` and `process` for polls that returned records | debug |
+//! | `evenkeel::lifecycle` | an event for each step of the background | debug |
 //! | `evenkeel::connection`, `evenkeel` | events: connections, warnings | debug, warn |
 //!
 //! Every span and every request carries `began_us` (microseconds since 1970) and `lasted_us`, both
@@ -41,7 +42,7 @@
 //! | `coordinator.assigned.partitions` | partitions owned | |
 //! | `coordinator.commit.latency` | a commit on the wire | `error.type` |
 //! | `coordinator.heartbeat.response.time` | a heartbeat on the wire | |
-//! | `coordinator.rebalance.latency` | from the news of a target to the end of its acknowledgement | |
+//! | `coordinator.rebalance.latency` | from the news of a target to the end of its acknowledgement, or of whatever came instead: a newer target, a loss, a leave | |
 //! | `coordinator.failed.rebalance.total` | those that ended otherwise than as the coordinator wanted | |
 //! | `coordinator.partition.{assigned,revoked,lost}.latency` | callbacks | |
 //!
