@@ -1,12 +1,12 @@
 //! The traces of a slice of requests: for each abstract transition the shortest path that a shipped
 //! consumer and a clock can produce.
 
-use super::asks::Asks;
+use super::asks::{Asks, Unasked};
 use super::schedule::{Given, Infeasible, Lengths, schedule};
 use super::view::View;
 use crate::replay::Target;
-use evenkeel_model::explore::{Exploration, PathOf, System, WitnessError};
-use evenkeel_model::requests::{Action, Key, Slice};
+use evenkeel_model::explore::{Exploration, Options, PathOf, System, WitnessError, explore};
+use evenkeel_model::requests::{Action, Key, Own, Slice};
 use stateright::Model;
 use std::collections::BTreeMap;
 
@@ -100,6 +100,44 @@ fn settled(slice: &Slice, target: Target, path: &PathOf<Slice>) -> PathOf<Slice>
 /// # Errors
 /// The exploration kept no keys, or the model's renaming is wrong.
 pub fn plans(
+    slice: &Slice,
+    exploration: &Exploration<Slice>,
+    target: Target,
+    candidates_max: usize,
+) -> Result<Plans, WitnessError> {
+    let plain = Slice { asks: plain(slice.asks), ..slice.clone() };
+    if target == Target::Core || plain.asks.len() == slice.asks.len() {
+        return searched(slice, exploration, target, candidates_max);
+    }
+    // Its consumers are no members: what no other consumer reaches need not be looked for.
+    let less = explore(&plain, Options { keep_settle: false, ..Options::default() });
+    let mut plans = searched(&plain, &less, target, candidates_max)?;
+    for key in exploration.keys() {
+        if !plans.found.contains_key(key) && !plans.infeasible.contains_key(key) {
+            let shortest = Infeasible::Unasked(Unasked::Membership);
+            plans.infeasible.insert(*key, Why { shortest, tried: 0, complete: true });
+        }
+    }
+    Ok(plans)
+}
+
+/// What is asked without being a member.
+fn plain(asks: &'static [Own]) -> &'static [Own] {
+    let heartbeats = [Own::Presence, Own::Owned, Own::Leave];
+    let left: Vec<Own> = asks.iter().filter(|own| !heartbeats.contains(own)).copied().collect();
+    let known = PLAIN.into_iter().find(|plain| **plain == left[..]);
+    known.unwrap_or(asks)
+}
+
+/// What is left of the slices' asks without heartbeats.
+const PLAIN: [&[Own]; 4] = [
+    &[],
+    &[Own::Offsets, Own::Fetch],
+    &[Own::Commit, Own::Urgent, Own::Fetch],
+    &[Own::Offsets, Own::Commit, Own::Urgent, Own::Fetch],
+];
+
+fn searched(
     slice: &Slice,
     exploration: &Exploration<Slice>,
     target: Target,
