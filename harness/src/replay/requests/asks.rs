@@ -95,6 +95,8 @@ pub enum Unasked {
     OtherHeartbeat,
     /// A leave waits for the commit before it.
     LeaveWaits,
+    /// Who has left asks in no name, so that the question is another one.
+    OtherName,
     /// A listener's calls are the system's.
     InCallback,
     /// The consumer would commit, or leave, before it ends.
@@ -113,6 +115,7 @@ impl fmt::Display for Unasked {
             Self::Hurry => "a commit hurries before partitions are given up, and only then",
             Self::OtherHeartbeat => "what a heartbeat says is not the application's choice",
             Self::LeaveWaits => "a leave waits for the commit before it",
+            Self::OtherName => "questions in the name of a member are not those of who has left",
             Self::InCallback => "what is called from within a callback takes no place",
             Self::CloseAsks => "a consumer that closes commits, or leaves, first",
         })

@@ -5,7 +5,7 @@
 
 use super::{Again, Life, Lived, Unasked, has, lost_wishes};
 use evenkeel_model::requests::{Action, Own, State};
-use evenkeel_spec::rules::requests::{Says, Urgency};
+use evenkeel_spec::rules::requests::{Name, Says, Urgency};
 
 #[derive(Clone, Debug)]
 pub(super) struct Member {
@@ -79,6 +79,9 @@ impl Lived for Member {
             Action::Ask(own @ (Own::Commit | Own::Urgent)) => self.commit(own),
             Action::Ask(Own::Leave) => self.leave(before),
             Action::Call(_) if self.is_inside => Err(Unasked::InCallback),
+            Action::Call(_) | Action::Retry(_) if before.has_left && calls(before, action) => {
+                Err(Unasked::OtherName)
+            }
             Action::Ask(Own::Offsets) => Err(Unasked::MemberLooks),
             Action::Ask(Own::Fetch) if before.has_left => Err(Unasked::Ending),
             Action::Close if !before.has_left || is_leaving => Err(Unasked::CloseAsks),
@@ -104,4 +107,14 @@ impl Lived for Member {
         }
         again
     }
+}
+
+/// Whether another call is open, which may have been asked in the name of the member that it was.
+fn calls(state: &State, action: Action) -> bool {
+    let mut open = state.seen.open();
+    open.any(|(name, ..)| match (name, action) {
+        (Name::Call(number), Action::Retry(this)) => number != this,
+        (Name::Call(_), _) => true,
+        (Name::Own(_), _) => false,
+    })
 }
