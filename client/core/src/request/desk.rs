@@ -176,7 +176,9 @@ impl<Q: Question, P: Clone> Desk<Q, P> {
     /// throttled or parked (Q8). What may not be overtaken is followed (Q9).
     fn route(&self, to: To, lane: Lane, question: &Q) -> Peer {
         let node = match to {
-            To::Peer(Peer::Node(node)) if lane == Lane::System && !self.config.dedicated => node,
+            To::Peer(Peer::Node(node)) if lane == Lane::System && self.hurries(node, question) => {
+                node
+            }
             To::Peer(peer) => return peer,
             To::Coordinator(node) if self.config.dedicated => return Peer::Second(node),
             To::Coordinator(node) | To::Leader(node) => node,
@@ -200,6 +202,14 @@ impl<Q: Question, P: Clone> Desk<Q, P> {
             }
         }
         if lane == Lane::System { self.best(node) } else { both[0] }
+    }
+
+    /// Whether what any broker answers does not wait for this one: metadata does, for no longer than
+    /// a fetch is parked.
+    fn hurries(&self, node: NodeId, question: &Q) -> bool {
+        let first = self.connections.get(&Peer::Node(node));
+        let is_throttled = first.is_some_and(Connection::is_throttled);
+        !self.config.dedicated && (is_throttled || question.kind() != Kind::Metadata)
     }
 
     fn has_in_flight(&self, peer: Peer, words: &[Word]) -> bool {

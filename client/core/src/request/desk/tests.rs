@@ -19,7 +19,7 @@ impl Question for Ask {
     }
 
     fn kind(&self) -> Kind {
-        Kind::OffsetFetch
+        if self.0 == "metadata" { Kind::Metadata } else { Kind::OffsetFetch }
     }
 }
 
@@ -169,6 +169,28 @@ fn what_cannot_wait_for_a_parked_or_throttled_broker_takes_a_second_connection_f
     world.desk.on_timer(FIRST, ConnectionTimer::Throttle, &mut world.orders);
     world.desk.on_settled(&mut world.orders);
     assert_eq!(world.desk.connection(SECOND).and_then(Connection::id), None);
+}
+
+/// Q8: what any broker can answer goes where it is answered first.
+#[test]
+fn a_lookup_passes_a_parked_fetch_and_metadata_only_a_throttle() {
+    let mut world = World::new();
+    world.own(Lane::Records, "fetch", Word::Nothing);
+    world.ready(FIRST);
+    let ask = |world: &mut World, name| {
+        let ticket = world.desk.open_own(Kind::Metadata, Lane::System);
+        let askers = vec![Asker { ticket, purpose: name }];
+        let ask = Ask(name, Word::Nothing);
+        world.desk.ask(To::Peer(FIRST), Lane::System, ask, askers, &mut world.orders)
+    };
+    assert_eq!(ask(&mut world, "metadata"), FIRST);
+    assert_eq!(ask(&mut world, "lookup"), SECOND);
+    world.ready(SECOND);
+    world.answer(SECOND, "lookup");
+    world.answer(FIRST, "fetch");
+    world.answer(FIRST, "metadata");
+    assert!(world.desk.on_throttled(FIRST, &mut world.orders));
+    assert_eq!(ask(&mut world, "metadata"), SECOND);
 }
 
 #[test]
