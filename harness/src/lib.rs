@@ -1,7 +1,7 @@
-//! Where belief and product meet: replay, validation and the evenkeel command.
+//! Where belief and product meet: replay, validation, and the questions that both answer.
 
-pub mod command;
 pub mod questions;
 pub mod replay;
-mod table;
+pub mod story;
+pub mod table;
 pub mod validate;

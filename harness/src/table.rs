@@ -3,22 +3,26 @@
 /// A table whose columns are as wide as their widest cell. The first column is aligned left, and so
 /// are those named so; the others right.
 #[derive(Debug)]
-pub(crate) struct Table {
+pub struct Table {
     rows: Vec<Vec<String>>,
     left: &'static [usize],
 }
 
 impl Table {
-    pub(crate) fn new(head: &[&str], left: &'static [usize]) -> Self {
+    /// A table with this head; the columns of `left` are aligned left, beside the first.
+    #[must_use]
+    pub fn new(head: &[&str], left: &'static [usize]) -> Self {
         Self { rows: vec![head.iter().map(|cell| (*cell).to_owned()).collect()], left }
     }
 
-    pub(crate) fn row(&mut self, cells: Vec<String>) {
+    /// One more row; it may have fewer cells than the head, or more.
+    pub fn row(&mut self, cells: Vec<String>) {
         self.rows.push(cells);
     }
 
     /// The table as text, each row ended by a newline.
-    pub(crate) fn text(&self) -> String {
+    #[must_use]
+    pub fn text(&self) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
@@ -44,7 +48,7 @@ impl Table {
 }
 
 /// A number with its thousands marked.
-pub(crate) fn grouped(number: impl TryInto<u64>) -> String {
+pub fn grouped(number: impl TryInto<u64>) -> String {
     let digits = number.try_into().map_or_else(|_| "too many".to_owned(), |n: u64| n.to_string());
     let mut text = String::with_capacity(digits.len() * 4 / 3 + 1);
     for (at, digit) in digits.chars().enumerate() {

@@ -145,7 +145,8 @@ impl Answer {
 }
 
 /// The figure that this share of all, in hundredths, does not exceed; 0 of none.
-pub(crate) fn percentile(figures: &[u64], hundredths: usize) -> u64 {
+#[must_use]
+pub fn percentile(figures: &[u64], hundredths: usize) -> u64 {
     let mut sorted = figures.to_vec();
     sorted.sort_unstable();
     let last = sorted.len().saturating_sub(1);

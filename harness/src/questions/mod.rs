@@ -21,8 +21,7 @@ mod timed_out;
 mod undrained;
 mod world;
 
-pub(crate) use answer::percentile;
-pub use answer::{Answer, Cell, Curve, Figures, Trace};
+pub use answer::{Answer, Cell, Curve, Figures, Trace, percentile};
 
 use evenkeel_core::Config;
 use evenkeel_core::request::Mutant;

@@ -1,16 +1,18 @@
 //! What the model says: which rule another choice breaks, and the shortest way there.
 
 use super::Trace;
-use crate::command::story;
+use crate::story;
 use evenkeel_core::group;
 use evenkeel_core::request::Mutant;
 use evenkeel_model::judged::Judged;
 use evenkeel_model::mutants::{self, Hunted, Seeded, Verdict};
 use evenkeel_model::requests;
 use evenkeel_spec::rules::Rule;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 /// What became of a hunt in the group's world.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Found {
     pub(super) slice: &'static str,
     pub(super) verdict: Verdict,
@@ -47,9 +49,13 @@ impl Found {
 
 /// Explores the slice that must find this other choice of the group's machines.
 pub(super) fn group(mutant: group::Mutant) -> Found {
-    let name = format!("{mutant:?}");
+    static FOUND: Kept<Found> = Kept::new();
+    FOUND.of(format!("{mutant:?}"), hunt_group)
+}
+
+fn hunt_group(name: &str) -> Found {
     let seeded = mutants::mutants().into_iter().chain(mutants::choices());
-    let seeded = named(seeded, &name);
+    let seeded = named(seeded, name);
     let Hunted { verdict, path, states } = mutants::hunt(&seeded);
     let steps = path.map(|path| story::lines(&seeded.slice, &path)).unwrap_or_default();
     Found { slice: seeded.slice.name, verdict, steps, states }
@@ -57,8 +63,12 @@ pub(super) fn group(mutant: group::Mutant) -> Found {
 
 /// The same for the machines of requests: the way to what it breaks, and the rule.
 pub(super) fn requests_fault(mutant: Mutant) -> (Trace, String) {
-    let name = format!("{mutant:?}");
-    let seeded = named(requests::mutants::mutants().into_iter(), &name);
+    static FOUND: Kept<(Trace, String)> = Kept::new();
+    FOUND.of(format!("{mutant:?}"), hunt_requests)
+}
+
+fn hunt_requests(name: &str) -> (Trace, String) {
+    let seeded = named(requests::mutants::mutants().into_iter(), name);
     let Hunted { verdict, path, .. } = mutants::hunt(&seeded);
     let steps = path.map(|path| seeded.slice.story(&path)).unwrap_or_default();
     let rule = match verdict {
@@ -67,6 +77,23 @@ pub(super) fn requests_fault(mutant: Mutant) -> (Trace, String) {
     };
     let of = format!("The shortest way to {rule} with {name}, in slice {}", seeded.slice.name);
     (Trace { of, steps }, rule)
+}
+
+/// What was found, by the name of the other choice. A hunt takes seconds and knows nothing of the
+/// order in which a question is asked: it is made once.
+struct Kept<T>(Mutex<BTreeMap<String, T>>);
+
+impl<T: Clone> Kept<T> {
+    const fn new() -> Self {
+        Self(Mutex::new(BTreeMap::new()))
+    }
+
+    /// What is kept under this name, or what this hunt finds; who asks meanwhile waits.
+    fn of(&self, name: String, hunt: impl FnOnce(&str) -> T) -> T {
+        // A hunt that panicked has kept nothing.
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.entry(name).or_insert_with_key(|name| hunt(name)).clone()
+    }
 }
 
 fn named<S>(mut seeded: impl Iterator<Item = Seeded<S>>, name: &str) -> Seeded<S> {

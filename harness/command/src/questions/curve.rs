@@ -1,6 +1,6 @@
 //! Figures as a picture.
 
-use crate::questions::Curve;
+use evenkeel_harness::questions::Curve;
 use plotters::prelude::{
     ChartBuilder, Circle, Color, IntoDrawingArea, IntoFont, LineSeries, Palette, Palette99,
     PathElement, SVGBackend, WHITE,
@@ -51,7 +51,7 @@ fn draw(
 #[cfg(test)]
 mod tests {
     use super::svg;
-    use crate::questions::Curve;
+    use evenkeel_harness::questions::Curve;
 
     #[test]
     fn a_curve_shows_each_line_with_its_name() {

@@ -2,7 +2,9 @@
 
 use super::output::{Table, grouped, print, print_json};
 use super::{Failure, Format, Outcome};
-use crate::validate::{self, GroupReport, GroupVerdict, Run, Sensitivity, Tried, Verdict};
+use evenkeel_harness::validate::{
+    self, GroupReport, GroupVerdict, Run, Sensitivity, Tried, Verdict,
+};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -29,7 +29,7 @@ impl Sender {
 
 /// What posts the spans. When it is dropped it has posted everything, or says what it could not.
 #[derive(Debug)]
-pub(in crate::command) struct Delivery {
+pub(crate) struct Delivery {
     queue: SyncSender<Option<Span>>,
     thread: Option<JoinHandle<Option<String>>>,
     undelivered: Arc<AtomicU64>,

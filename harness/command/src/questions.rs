@@ -4,7 +4,7 @@ mod curve;
 
 use super::output::{bar, print, print_json};
 use super::{Failure, Format, Outcome};
-use crate::questions::{Answer, Order, QUESTIONS, Question};
+use evenkeel_harness::questions::{Answer, Order, QUESTIONS, Question};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 

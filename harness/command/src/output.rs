@@ -2,7 +2,7 @@
 //! standard error.
 
 use super::Failure;
-pub(super) use crate::table::{Table, grouped};
+pub(crate) use evenkeel_harness::table::{Table, grouped};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::io::{self, Write};

@@ -1,6 +1,7 @@
 //! The slices of all kinds of small worlds, by their names.
 
-use super::super::{Failure, story};
+use super::super::Failure;
+use evenkeel_harness::story;
 use evenkeel_model::bounds::{self, Slice};
 use evenkeel_model::explore::PathOf;
 use evenkeel_model::judged::Judged;
@@ -10,7 +11,7 @@ use std::fmt::Display;
 
 /// A slice of any kind.
 #[derive(Clone, Debug)]
-pub(in crate::command) enum AnySlice {
+pub(crate) enum AnySlice {
     /// Members and their coordinator.
     Group(Slice),
     /// One consumer's requests.
@@ -21,19 +22,19 @@ pub(in crate::command) enum AnySlice {
 
 impl AnySlice {
     /// Every slice.
-    pub(in crate::command) fn all() -> Vec<Self> {
+    pub(crate) fn all() -> Vec<Self> {
         let group = bounds::slices().into_iter().map(Self::Group);
         let requests = requests::slices().into_iter().map(Self::Requests);
         group.chain(requests).chain([Self::Turn(turn::turn())]).collect()
     }
 
     /// The slices of these names, in the order given; all of them when none is named.
-    pub(in crate::command) fn named(names: &[String]) -> Result<Vec<Self>, Failure> {
+    pub(crate) fn named(names: &[String]) -> Result<Vec<Self>, Failure> {
         Self::chosen(names, Self::all())
     }
 
     /// The same of those whose traces can be replayed.
-    pub(in crate::command) fn replayable(names: &[String]) -> Result<Vec<Self>, Failure> {
+    pub(crate) fn replayable(names: &[String]) -> Result<Vec<Self>, Failure> {
         let all = Self::all().into_iter();
         Self::chosen(names, all.filter(|slice| !matches!(slice, Self::Turn(_))).collect())
     }
@@ -71,7 +72,7 @@ impl AnySlice {
 }
 
 /// A small world that can be told to a person.
-pub(in crate::command) trait Told: Judged<Action: Display> {
+pub(crate) trait Told: Judged<Action: Display> {
     /// A path, a line each step.
     fn lines(&self, path: &PathOf<Self>) -> Vec<String> {
         self.story(path)

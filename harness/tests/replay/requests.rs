@@ -6,9 +6,6 @@ use evenkeel_model::requests::slices;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[test]
 fn every_trace_of_requests_agrees_and_each_goal_without_one_has_a_reason() {
     let mut text = String::new();
@@ -21,7 +18,7 @@ fn every_trace_of_requests_agrees_and_each_goal_without_one_has_a_reason() {
         }
     }
     insta::with_settings!({
-        snapshot_path => "../../spec/snapshot",
+        snapshot_path => "../../../spec/snapshot",
         prepend_module_to_snapshot => false,
         omit_expression => true,
     }, { insta::assert_snapshot!("replay-requests", text) });

@@ -3,7 +3,7 @@
 use super::super::output::spinner;
 use super::any::{AnySlice, Told};
 use super::on_two_threads;
-use crate::replay::{self, Target, TargetReport, requests};
+use evenkeel_harness::replay::{self, Target, TargetReport, requests};
 use evenkeel_model::bounds::Slice;
 use evenkeel_model::explore::{
     Exploration, LivenessError, LivenessErrorOf, Options, Path, explore,
@@ -14,36 +14,36 @@ use std::time::Instant;
 
 /// What is true of one slice.
 #[derive(Debug, Serialize)]
-pub(in crate::command) struct Examined {
-    pub(in crate::command) name: &'static str,
-    pub(in crate::command) unique_states: usize,
-    pub(in crate::command) transitions: usize,
-    pub(in crate::command) depth: usize,
+pub(crate) struct Examined {
+    pub(crate) name: &'static str,
+    pub(crate) unique_states: usize,
+    pub(crate) transitions: usize,
+    pub(crate) depth: usize,
     /// Every reachable state was visited.
-    pub(in crate::command) exhausted: bool,
-    pub(in crate::command) violations: Vec<Violated>,
+    pub(crate) exhausted: bool,
+    pub(crate) violations: Vec<Violated>,
     /// The fair schedule leads every state to rest.
-    pub(in crate::command) settles: bool,
+    pub(crate) settles: bool,
     /// Every state can come to rest.
-    pub(in crate::command) always_can_settle: bool,
+    pub(crate) always_can_settle: bool,
     /// No fair run goes round for ever.
-    pub(in crate::command) converges_fairly: bool,
+    pub(crate) converges_fairly: bool,
     /// What must be reached and was not.
-    pub(in crate::command) unreached: Vec<&'static str>,
+    pub(crate) unreached: Vec<&'static str>,
     /// Everything, liveness included.
-    pub(in crate::command) seconds: f64,
+    pub(crate) seconds: f64,
     /// Of the exploration alone.
-    pub(in crate::command) transitions_per_second: f64,
+    pub(crate) transitions_per_second: f64,
     #[serde(skip)]
     stories: Vec<String>,
     /// What replaying the slice's traces found, where that was asked for.
     #[serde(skip)]
-    pub(in crate::command) replayed: Vec<TargetReport>,
+    pub(crate) replayed: Vec<TargetReport>,
 }
 
 /// A broken rule and the shortest path that breaks it.
 #[derive(Debug, Serialize)]
-pub(in crate::command) struct Violated {
+pub(crate) struct Violated {
     rule: String,
     steps: usize,
     path: Vec<String>,
@@ -51,19 +51,19 @@ pub(in crate::command) struct Violated {
 
 impl Examined {
     /// Whether nothing is wrong, and the slice shows what it is meant to show.
-    pub(in crate::command) fn holds(&self) -> bool {
+    pub(crate) fn holds(&self) -> bool {
         let lives = self.settles && self.always_can_settle && self.converges_fairly;
         self.exhausted && self.violations.is_empty() && lives && self.unreached.is_empty()
     }
 
     /// What was found, a line each.
-    pub(in crate::command) fn stories(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn stories(&self) -> impl Iterator<Item = &str> {
         self.stories.iter().map(String::as_str)
     }
 }
 
 /// Examines these slices, two at a time, and replays the traces of theirs on these targets.
-pub(in crate::command) fn examine(slices: &[AnySlice], targets: &[Target]) -> Vec<Examined> {
+pub(crate) fn examine(slices: &[AnySlice], targets: &[Target]) -> Vec<Examined> {
     let bars = MultiProgress::new();
     on_two_threads(slices, |slice| {
         let bar = bars.add(spinner(slice.name()));

@@ -6,7 +6,8 @@ use evenkeel_model::system::State;
 use evenkeel_spec::words::{MemberId, TopicIdPartition};
 
 /// One line a step: its number, the action, the world after it.
-pub(crate) fn lines(slice: &Slice, path: &PathOf<Slice>) -> Vec<String> {
+#[must_use]
+pub fn lines(slice: &Slice, path: &PathOf<Slice>) -> Vec<String> {
     let names: Vec<String> = path.actions.iter().map(ToString::to_string).collect();
     let width = names.iter().map(String::len).max().unwrap_or(0);
     let steps = names.iter().zip(path.states.iter().skip(1)).enumerate();
@@ -18,7 +19,8 @@ pub(crate) fn lines(slice: &Slice, path: &PathOf<Slice>) -> Vec<String> {
 }
 
 /// What the coordinator grants and what the applications hold.
-pub(super) fn world(slice: &Slice, state: &State) -> String {
+#[must_use]
+pub fn world(slice: &Slice, state: &State) -> String {
     let grants = state.world.grants.iter().map(|(id, grant)| {
         let assigned = partitions(slice, grant.assigned.keys());
         let member = member(slice, *id);
@@ -37,7 +39,8 @@ pub(super) fn world(slice: &Slice, state: &State) -> String {
 }
 
 /// Who is stuck at what: how far this state is from rest, a line each.
-pub(super) fn stuck(slice: &Slice, state: &State) -> Vec<String> {
+#[must_use]
+pub fn stuck(slice: &Slice, state: &State) -> Vec<String> {
     let mut lines = Vec::new();
     let world = &state.world;
     let mut ungranted = slice.wanted(state);

@@ -3,8 +3,8 @@
 use super::check::AnySlice;
 use super::output::{Table, bar, grouped, print, print_json};
 use super::{Failure, Format, Outcome};
-use crate::replay::{self, Progress, Target, TargetReport};
 use clap::ValueEnum;
+use evenkeel_harness::replay::{self, Progress, Target, TargetReport};
 use evenkeel_model::explore::WitnessError;
 use serde::Serialize;
 use std::collections::BTreeSet;

@@ -5,12 +5,12 @@
 
 use super::super::Failure;
 use super::super::output::bar;
-use crate::questions::percentile;
 use evenkeel::{Consumer, LookupError, TopicPartition};
 use evenkeel_broker::{
     After, Answer, Before, Cluster, ConnectionId, Interceptor, Request, RequestWords,
 };
 use evenkeel_core::request::Mutant;
+use evenkeel_harness::questions::percentile;
 use evenkeel_spec::words::HeartbeatEpoch;
 use indicatif::ProgressBar;
 use serde::Serialize;

@@ -6,9 +6,6 @@ use evenkeel_model::bounds::{Slice, slices};
 use evenkeel_model::explore::{Options, explore};
 use std::fmt::Write;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[test]
 fn fewer_than_one_goal_in_twenty_is_infeasible_and_each_is_named() {
     let chosen: Vec<(Slice, Plans)> = slices().into_iter().map(choose).collect();
@@ -16,7 +13,7 @@ fn fewer_than_one_goal_in_twenty_is_infeasible_and_each_is_named() {
     let feasible: usize = chosen.iter().map(|(_, plans)| plans.found.len()).sum();
     assert!(infeasible * 20 < infeasible + feasible, "{infeasible} beside {feasible}");
     insta::with_settings!({
-        snapshot_path => "../../spec/snapshot",
+        snapshot_path => "../../../spec/snapshot",
         prepend_module_to_snapshot => false,
         omit_expression => true,
     }, { insta::assert_snapshot!("replay-infeasible", named(&chosen)) });
