@@ -6,7 +6,7 @@ use super::flight::{InFlight, Link};
 use super::lease::Leases;
 use super::rebalance::Rebalances;
 use super::trace;
-use super::{Assigned, Delivery, Event, LeasedPart, Note, Shown, Start};
+use super::{Assigned, Delivery, Event, LeasedPart, Note, Shown, Start, Teller};
 use crate::link::Message;
 use crate::net::connection::{Connection, NetEvent, News};
 use crate::net::last::LastWords;
@@ -14,7 +14,7 @@ use crate::net::transport::Connector;
 use crate::record::{Chunk, ChunkOptions, Slice};
 use crate::recorder::Recorder;
 use crate::records::PartitionRecords;
-use crate::telemetry::{Metrics, Teller};
+use crate::telemetry::Metrics;
 use crate::wire::{Api, Codec, Members};
 use bytes::Bytes;
 use evenkeel_core::group::Fault;
@@ -332,7 +332,7 @@ impl Driver {
     fn carry_out(&mut self) -> Next {
         let now = self.shell.lifecycle();
         if self.shown.show(now) {
-            trace::lifecycle(&self.teller, self.codec.group.as_str(), now);
+            trace::lifecycle(&self.teller, &self.codec.group, now);
         }
         loop {
             if let Some(recorder) = &mut self.recorder {
@@ -342,9 +342,10 @@ impl Driver {
                 Output::Connect { connection, address } => self.connect(connection, address),
                 Output::Disconnect { connection, reason } => {
                     if let Some(mut link) = self.links.remove(&connection) {
-                        trace::disconnected(&self.teller, &link.address, &reason);
+                        let is_closing = reason == DisconnectReason::Closing;
+                        trace::disconnected(&self.teller, &link.address, reason);
                         link.emit_unanswered((&self.metrics, &self.teller), "given up");
-                        if reason == DisconnectReason::Closing {
+                        if is_closing {
                             self.last.of(link.connection);
                         }
                     }
@@ -393,13 +394,13 @@ impl Driver {
                 Output::Waiting(..) => {}
                 Output::Ended(ended) => {
                     self.metrics.on_ended(&ended);
-                    trace::ended(&self.teller, &ended);
+                    trace::ended(&self.teller, ended);
                 }
                 Output::Warn(warning) => {
                     if let Warning::PartitionsLost { reason, .. } = &warning {
                         self.rebalances.on_lost(*reason);
                     }
-                    trace::warning(&self.teller, self.codec.group.as_str(), &warning);
+                    trace::warning(&self.teller, &self.codec.group, warning);
                 }
                 Output::Closed(report) => return Next::End(report),
                 Output::Wait(_) if !self.unspoken.is_empty() => {
@@ -440,7 +441,7 @@ impl Driver {
     }
 
     fn assign(&mut self, assignment: &Assignment) {
-        trace::assigned(&self.teller, self.codec.group.as_str(), &assignment.partitions);
+        trace::assigned(&self.teller, &self.codec.group, &assignment.partitions);
         self.metrics.on_assigned(&assignment.partitions);
         let member = assignment.owner.map(|owner| -> (Arc<str>, Epoch) {
             (self.codec.members.name(owner.member).as_str().into(), owner.epoch)
@@ -473,7 +474,7 @@ impl Driver {
         match self.closing.take() {
             // A caller that is gone has chosen not to know.
             Some(closing) => drop(closing.send(report)),
-            None => trace::orphan_ended(&self.teller, self.codec.group.as_str(), &report),
+            None => trace::orphan_ended(&self.teller, &self.codec.group, &report),
         }
     }
 

@@ -1,8 +1,9 @@
 //! A connection as the driver has it, with what was sent on it and not answered yet.
 
+use super::Teller;
 use super::trace::{Finished, Piece};
 use crate::net::connection::Connection;
-use crate::telemetry::{Landed, Metrics, Teller};
+use crate::telemetry::{Landed, Metrics};
 use crate::wire::{Sent, Versions};
 use evenkeel_core::{Address, RequestId};
 use evenkeel_spec::words::NodeId;

@@ -4,15 +4,18 @@
 //! Decides where it runs: by default on a thread of its own with its own runtime, so that an
 //! application that blocks its runtime cannot stop heartbeats.
 
+mod callback;
 mod driver;
 mod flight;
 mod lease;
 mod rebalance;
 mod story;
 mod trace;
+mod word;
 
+pub(crate) use callback::{CallbackSpan, Within};
 pub(crate) use lease::Lease;
-pub(crate) use trace::{CallbackSpan, Within, micros, refused, said};
+pub(crate) use trace::{micros, refused, said};
 
 use crate::config::{Config, ConfigError};
 use crate::link::{CLOSED, Link, Message};
@@ -32,6 +35,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot};
+
+/// Tells what the background has to say to whoever watches.
+type Teller = crate::telemetry::Teller<word::Word>;
 
 /// What the background tells the consumer, in order. The core keeps it short: one delivery, one
 /// callback and few faults at a time.

@@ -10,9 +10,12 @@
 
 mod clocks;
 
+use super::callback::Within;
 use super::story::Story;
-use super::trace::{Piece, Within, left_ms, micros};
-use crate::telemetry::{Metrics, Teller, unix_us};
+use super::trace::{Piece, left_ms};
+use super::word::{Rebalanced, Waited, Word};
+use super::Teller;
+use crate::telemetry::Metrics;
 use clocks::Clocks;
 use evenkeel_core::group::LostReason;
 use evenkeel_core::request::{Request, Response};
@@ -21,7 +24,6 @@ use evenkeel_spec::words::{Epoch, Heartbeat, HeartbeatEpoch, Partitions};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use tracing::{Span, info_span};
 
 /// The rebalances of one consumer, one at a time.
 #[derive(Debug)]
@@ -126,23 +128,14 @@ impl Rebalances {
             return;
         }
         let is_slow = waited > self.clocks.slow_over;
-        let name = if is_slow { "waiting for poll (slow)" } else { "waiting for poll" };
         if let Some(story) = open.story.clone() {
-            let (began_us, lasted_us) = (unix_us(begun), micros(waited));
-            let poll_interval_left_ms = left_ms(outside + self.clocks.interval);
-            // Over at once: what it is, it says itself.
-            self.teller.tell(move || {
-                drop(info_span!(
-                    target: "evenkeel::rebalance",
-                    parent: story.span(),
-                    "wait",
-                    otel.name = name,
-                    began_us,
-                    lasted_us,
-                    slow = is_slow.then_some(true),
-                    poll_interval_left_ms,
-                ));
-            });
+            self.teller.tell(Word::Waited(Waited {
+                story,
+                begun,
+                lasted: waited,
+                is_slow,
+                poll_interval_left_ms: left_ms(outside + self.clocks.interval),
+            }));
         }
         self.took(waited, "poll");
     }
@@ -310,7 +303,7 @@ impl Rebalances {
         let before = (epoch_before.map(|epoch| epoch.0), self.acknowledged());
         let story = Story::begin(&self.group, trigger, begun, before);
         if let Some(story) = story.clone() {
-            self.teller.tell(move || drop(story.span().clone()));
+            self.teller.tell(Word::Begun(story));
         }
         self.open = Some(Open {
             story,
@@ -329,31 +322,22 @@ impl Rebalances {
         let outcome = if open.is_acknowledged { "completed" } else { outcome };
         self.metrics.on_rebalanced(open.begun.elapsed(), is_well(outcome));
         let Some(story) = open.story.take() else { return };
-        let (epoch, partitions) = (self.epoch(), self.acknowledged());
         let interval = self.clocks.interval;
-        let rebalance_left = open.timeout_due(interval).map(left_ms);
-        let poll_left = self.clocks.poll_due().map(left_ms);
-        let heartbeat_age = self.clocks.accepted.map(|accepted| micros(accepted.elapsed()) / 1_000);
-        let lasted = micros(open.begun.elapsed());
-        self.teller.tell(move || {
-            let span = story.span();
-            open.tell(span, outcome);
-            if let Some(epoch) = epoch {
-                span.record("epoch_after", epoch.0);
-            }
-            span.record("partitions_after", partitions);
-            if let Some(left) = rebalance_left {
-                span.record("rebalance_timeout_ms", micros(interval) / 1_000);
-                span.record("rebalance_left_ms", left);
-            }
-            if let Some(left) = poll_left {
-                span.record("poll_interval_left_ms", left);
-            }
-            if let Some(age) = heartbeat_age {
-                span.record("heartbeat_age_ms", age);
-            }
-            span.record("lasted_us", lasted);
-        });
+        self.teller.tell(Word::Rebalanced(Rebalanced {
+            story,
+            outcome,
+            is_well: is_well(outcome),
+            reason: open.reason,
+            error: open.error,
+            slowest: open.slowest,
+            epoch: self.epoch().map(|epoch| epoch.0),
+            partitions: self.acknowledged(),
+            timeout: interval,
+            rebalance_left_ms: open.timeout_due(interval).map(left_ms),
+            poll_interval_left_ms: self.clocks.poll_due().map(left_ms),
+            heartbeat_age: self.clocks.accepted.map(|accepted| accepted.elapsed()),
+            lasted: open.begun.elapsed(),
+        }));
     }
 
     fn epoch(&self) -> Option<Epoch> {
@@ -371,33 +355,6 @@ impl Open {
     /// When the rebalance timeout is over, which begins with a target (KIP-848).
     fn timeout_due(&self, timeout: Duration) -> Option<Instant> {
         matches!(self.aim, Aim::Target(_)).then(|| self.begun + timeout)
-    }
-
-    /// How it ended. The name says what a list of traces is searched for: what failed, or was slow.
-    fn tell(&self, span: &Span, outcome: &str) {
-        let is_well = is_well(outcome);
-        let why = match (is_well, self.reason, self.slowest) {
-            (false, Some(reason), _) => format!(" ({outcome}: {reason})"),
-            (false, None, _) => format!(" ({outcome})"),
-            (true, _, Some((_, what))) => format!(" (slow {what})"),
-            (true, _, None) => String::new(),
-        };
-        span.record("otel.name", format!("rebalance{why}"));
-        span.record("outcome", outcome);
-        if let Some(reason) = self.reason {
-            span.record("reason", reason);
-        }
-        if let Some(error) = self.error {
-            span.record("error", error);
-        }
-        if !is_well {
-            span.record("otel.status_code", "ERROR");
-            span.record("otel.status_message", self.reason.unwrap_or(outcome));
-        }
-        if let Some((lasted, what)) = self.slowest {
-            span.record("slowest", what);
-            span.record("slowest_ms", micros(lasted) / 1_000);
-        }
     }
 }
 

@@ -69,4 +69,4 @@ pub use clock::unix_us;
 pub(crate) use metrics::{Landed, Metrics};
 pub use parent::{InvalidTraceParent, TraceParent};
 pub(crate) use poll::{Links, Processing, polled};
-pub(crate) use teller::Teller;
+pub(crate) use teller::{Tell, Teller};

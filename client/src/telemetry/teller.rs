@@ -16,22 +16,40 @@ use std::thread;
 use std::time::Duration;
 use tracing::warn;
 
+/// Something to tell.
+pub(crate) trait Tell: Send + 'static {
+    /// Tells it to whoever listens on this thread.
+    fn tell(self);
+}
+
 /// Takes what is to be told. Clones share the queue.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Teller(Option<Arc<Aside>>);
+#[derive(Debug)]
+pub(crate) struct Teller<W>(Option<Arc<Aside<W>>>);
+
+impl<W> Clone for Teller<W> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
 
 /// Tells on a thread of its own, which begins with the first word and ends after the last one.
 #[derive(Debug)]
-struct Aside {
+struct Aside<W> {
     /// Inside: `None`, if there could be no thread.
-    queue: OnceLock<Option<SyncSender<Telling>>>,
+    queue: OnceLock<Option<SyncSender<Entry<W>>>>,
     untold: Arc<AtomicU64>,
     metrics: Metrics,
 }
 
-type Telling = Box<dyn FnOnce() + Send>;
+/// What waits in the queue, whose memory is all there when it begins.
+#[derive(Debug)]
+enum Entry<W> {
+    Word(W),
+    /// Everything before it was told.
+    Flushed(SyncSender<()>),
+}
 
-impl Teller {
+impl<W: Tell> Teller<W> {
     /// One that tells at once, on whichever thread asks.
     pub(crate) fn here() -> Self {
         Self(None)
@@ -43,12 +61,13 @@ impl Teller {
         Self(Some(Arc::new(Aside { queue, untold, metrics })))
     }
 
-    /// Has this told, or counts that it was not. Never waits where it tells elsewhere.
-    pub(crate) fn tell(&self, telling: impl FnOnce() + Send + 'static) {
-        let Some(aside) = &self.0 else { return telling() };
+    /// Has this told, or counts that it was not. Never waits nor allocates where it tells elsewhere,
+    /// but for the queue with the first word.
+    pub(crate) fn tell(&self, word: W) {
+        let Some(aside) = &self.0 else { return word.tell() };
         let queue = aside.queue.get_or_init(|| begin(&aside.untold));
         let is_taken =
-            queue.as_ref().is_some_and(|queue| queue.try_send(Box::new(telling)).is_ok());
+            queue.as_ref().is_some_and(|queue| queue.try_send(Entry::Word(word)).is_ok());
         if !is_taken {
             aside.metrics.on_untold();
             aside.untold.fetch_add(1, Ordering::Relaxed);
@@ -61,11 +80,7 @@ impl Teller {
         let queue = self.0.as_ref().and_then(|aside| aside.queue.get()?.as_ref());
         if let Some(queue) = queue {
             let (told, all) = sync_channel(1);
-            let last = Box::new(move || {
-                // Nobody waits for longer than he said.
-                let _ = told.send(());
-            });
-            if queue.try_send(last).is_ok() {
+            if queue.try_send(Entry::Flushed(told)).is_ok() {
                 // An error is the end of the time, or of the thread.
                 let _ = all.recv_timeout(FLUSH_MAX);
             }
@@ -73,18 +88,26 @@ impl Teller {
     }
 }
 
-fn begin(untold: &Arc<AtomicU64>) -> Option<SyncSender<Telling>> {
-    let (queue, tellings) = sync_channel(QUEUE_MAX);
+fn begin<W: Tell>(untold: &Arc<AtomicU64>) -> Option<SyncSender<Entry<W>>> {
+    let (queue, entries) = sync_channel(QUEUE_MAX);
     let untold = Arc::clone(untold);
     let thread = thread::Builder::new().name("evenkeel-tells".into());
-    thread.spawn(move || tell_all(&tellings, &untold)).ok()?;
+    thread.spawn(move || tell_all(&entries, &untold)).ok()?;
     Some(queue)
 }
 
-fn tell_all(tellings: &Receiver<Telling>, untold: &AtomicU64) {
-    for telling in tellings {
+fn tell_all<W: Tell>(entries: &Receiver<Entry<W>>, untold: &AtomicU64) {
+    for entry in entries {
+        let word = match entry {
+            Entry::Word(word) => word,
+            Entry::Flushed(told) => {
+                // Nobody waits for longer than he said.
+                let _ = told.send(());
+                continue;
+            }
+        };
         let tell = || {
-            telling();
+            word.tell();
             let count = untold.swap(0, Ordering::Relaxed);
             if count > 0 {
                 warn!(target: "evenkeel", count, "untold, since what listens is too slow");
@@ -95,7 +118,7 @@ fn tell_all(tellings: &Receiver<Telling>, untold: &AtomicU64) {
     }
 }
 
-/// What waits to be told: some seconds of a busy consumer's requests, about a megabyte.
+/// What waits to be told: some seconds of a busy consumer's requests, less than a megabyte.
 const QUEUE_MAX: usize = 4_096;
 
 /// For how long the end waits for what listens: more than telling a full queue takes (1 to 2 µs each,
@@ -104,17 +127,33 @@ const FLUSH_MAX: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {
-    use super::{QUEUE_MAX, Teller};
+    use super::{QUEUE_MAX, Tell};
     use crate::telemetry::metrics::Metrics;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc::channel;
     use std::sync::{Arc, Barrier};
     use std::thread;
 
+    type Teller = super::Teller<Word>;
+
+    /// Whatever a test wants to happen on the thread that tells.
+    struct Word(Box<dyn FnOnce() + Send>);
+
+    impl Tell for Word {
+        fn tell(self) {
+            (self.0)();
+        }
+    }
+
+    fn word(tell: impl FnOnce() + Send + 'static) -> Word {
+        Word(Box::new(tell))
+    }
+
     #[test]
     fn what_is_told_here_is_told_at_once_and_on_the_same_thread() {
         let (told, words) = channel();
-        Teller::here().tell(move || told.send(thread::current().id()).expect("it is awaited"));
+        let said = move || told.send(thread::current().id()).expect("it is awaited");
+        Teller::here().tell(word(said));
         assert_eq!(words.try_recv(), Ok(thread::current().id()));
     }
 
@@ -123,17 +162,17 @@ mod tests {
         let teller = Teller::aside(Metrics::default());
         let (begun, gate) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
         let (first, held) = (Arc::clone(&begun), Arc::clone(&gate));
-        teller.tell(move || {
+        teller.tell(word(move || {
             first.wait();
             held.wait();
-        });
+        }));
         begun.wait();
         let told = Arc::new(AtomicUsize::new(0));
         for _ in 0..QUEUE_MAX + 3 {
             let told = Arc::clone(&told);
-            teller.tell(move || {
+            teller.tell(word(move || {
                 told.fetch_add(1, Ordering::Relaxed);
-            });
+            }));
         }
         assert_eq!(told.load(Ordering::Relaxed), 0, "all of it waits");
         let aside = teller.0.as_ref().expect("it tells aside");
@@ -145,9 +184,9 @@ mod tests {
         while !is_told {
             let last = last.clone();
             // Until there is room.
-            teller.tell(move || {
+            teller.tell(word(move || {
                 let _ = last.send(());
-            });
+            }));
             is_told = all.try_recv().is_ok();
             thread::yield_now();
         }
@@ -158,8 +197,8 @@ mod tests {
     fn who_listens_and_panics_loses_one_word() {
         let teller = Teller::aside(Metrics::default());
         let (told, words) = channel();
-        teller.tell(|| panic!("on purpose"));
-        teller.tell(move || told.send(()).expect("it is awaited"));
+        teller.tell(word(|| panic!("on purpose")));
+        teller.tell(word(move || told.send(()).expect("it is awaited")));
         assert_eq!(words.recv(), Ok(()));
     }
 
@@ -169,9 +208,9 @@ mod tests {
         let told = Arc::new(AtomicUsize::new(0));
         for _ in 0..100 {
             let told = Arc::clone(&told);
-            teller.tell(move || {
+            teller.tell(word(move || {
                 told.fetch_add(1, Ordering::Relaxed);
-            });
+            }));
         }
         teller.flush();
         assert_eq!(told.load(Ordering::Relaxed), 100);

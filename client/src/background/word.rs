@@ -1,0 +1,244 @@
+//! What the background has to tell, as records of one size, and how `tracing` is told of each.
+//!
+//! Decides names, levels and fields. Whether anybody listens was asked before a word was made
+//! ([`trace`](super::trace)), and on which thread it is told decides the [teller](super::Teller):
+//! whatever costs more than to copy some fields (names, dates, texts, spans) is done here.
+
+use super::story::{Story, span_of};
+use super::trace::{Finished, Said, micros};
+use crate::telemetry::{Tell, unix_us};
+use evenkeel_core::request::Ended;
+use evenkeel_core::request::ledger::Outcome;
+use evenkeel_core::{Address, CallFault, Cause, DisconnectReason, Lifecycle, Warning};
+use evenkeel_spec::words::{ErrorCode, GroupId};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use tracing::{Level, debug, event, info, info_span, warn};
+
+/// One thing to tell. What has no fixed size in it is shared, or was made by the core for itself and
+/// is handed on: nothing is allocated for a word.
+#[derive(Debug)]
+pub(super) enum Word {
+    /// A logical request is over.
+    Ended { ended: Ended, over: Instant },
+    /// A request on the wire is over.
+    Finished { finished: Finished, in_flight: Duration },
+    /// A rebalance began.
+    Begun(Arc<Story>),
+    /// It went on when the application polled.
+    Waited(Waited),
+    /// It is over.
+    Rebalanced(Rebalanced),
+    /// So many partitions are assigned from here on.
+    Assigned { group: GroupId, partitions: usize },
+    /// The background is doing something else than before.
+    Lifecycle { group: GroupId, now: Lifecycle },
+    /// The core closed a connection.
+    Disconnected { address: Address, reason: DisconnectReason },
+    /// A connection ended.
+    Lost { address: Address, cause: Cause },
+    /// The core warns.
+    Warning { group: GroupId, warning: Warning },
+    /// A call that was let go failed.
+    Unheard(CallFault),
+    /// The background of a consumer that was dropped has ended.
+    Orphaned { group: GroupId, left: bool, bytes_discarded: usize },
+}
+
+// The queue is made of so many bytes a word.
+const _: () = assert!(size_of::<Word>() <= WORD_BYTES_MAX);
+const WORD_BYTES_MAX: usize = 192;
+
+/// What a rebalance waited for until the application polled.
+#[derive(Debug)]
+pub(super) struct Waited {
+    pub(super) story: Arc<Story>,
+    pub(super) begun: Instant,
+    pub(super) lasted: Duration,
+    pub(super) is_slow: bool,
+    pub(super) poll_interval_left_ms: i64,
+}
+
+/// How a rebalance ended, and what was left of the clocks then.
+#[derive(Debug)]
+pub(super) struct Rebalanced {
+    pub(super) story: Arc<Story>,
+    pub(super) outcome: &'static str,
+    /// Whether it ended as the coordinator wanted, or the application.
+    pub(super) is_well: bool,
+    pub(super) reason: Option<&'static str>,
+    pub(super) error: Option<&'static str>,
+    /// The longest wait that was slow, and for what.
+    pub(super) slowest: Option<(Duration, &'static str)>,
+    pub(super) epoch: Option<u32>,
+    pub(super) partitions: u64,
+    pub(super) timeout: Duration,
+    pub(super) rebalance_left_ms: Option<i64>,
+    pub(super) poll_interval_left_ms: Option<i64>,
+    pub(super) heartbeat_age: Option<Duration>,
+    pub(super) lasted: Duration,
+}
+
+impl Tell for Word {
+    fn tell(self) {
+        match self {
+            Self::Ended { ended, over } => tell_ended(&ended, over),
+            Self::Finished { finished, in_flight } => tell_finished(&finished, in_flight),
+            Self::Begun(story) => drop(story.span().clone()),
+            Self::Waited(waited) => tell_waited(&waited),
+            Self::Rebalanced(rebalanced) => tell_rebalanced(&rebalanced),
+            Self::Assigned { group, partitions } => {
+                let group = group.as_str();
+                info!(target: "evenkeel::rebalance", group, partitions, "assignment changed");
+            }
+            Self::Lifecycle { group, now } => {
+                debug!(target: "evenkeel::lifecycle", group = group.as_str(), lifecycle = %now);
+            }
+            Self::Disconnected { address, reason: DisconnectReason::Failed(cause) } => {
+                let said = Said(&cause);
+                warn!(target: "evenkeel::connection", broker = %address, "given up: {said}");
+            }
+            Self::Disconnected { address, reason } => {
+                debug!(target: "evenkeel::connection", broker = %address, "closed: {reason:?}");
+            }
+            Self::Lost { address, cause } => {
+                let said = Said(&cause);
+                debug!(target: "evenkeel::connection", broker = %address, "ended: {said}");
+            }
+            Self::Warning { group, warning } => {
+                warn!(target: "evenkeel", group = group.as_str(), "{warning:?}");
+            }
+            Self::Unheard(fault) => {
+                warn!(target: "evenkeel", "a call that nobody waits for failed: {fault:?}");
+            }
+            Self::Orphaned { group, left, bytes_discarded } => {
+                warn!(
+                    target: "evenkeel",
+                    group = group.as_str(),
+                    left,
+                    bytes_discarded,
+                    "the consumer was dropped without close; its background has ended"
+                );
+            }
+        }
+    }
+}
+
+fn tell_ended(ended: &Ended, over: Instant) {
+    let whole = Duration::from_millis(ended.ended_at.since(ended.asked_at));
+    let is_failed = ended.outcome != Outcome::Completed;
+    let outcome = ended.outcome.name();
+    let name = match is_failed {
+        true => format!("{} call: {outcome}", ended.kind.name()),
+        false => format!("{} call", ended.kind.name()),
+    };
+    event!(
+        target: "evenkeel::request",
+        Level::DEBUG,
+        otel.name = name,
+        otel.kind = "client",
+        otel.status_code = is_failed.then_some("ERROR"),
+        otel.status_message = is_failed.then_some(outcome),
+        began_us = unix_us(over.checked_sub(whole).unwrap_or(over)),
+        lasted_us = micros(whole),
+        kind = ended.kind.name(),
+        lane = ended.lane.name(),
+        broker = ended.address.as_ref().map(ToString::to_string),
+        attempts = ended.attempts,
+        bulked = ended.bulked,
+        queue_ms = ended.waits.queue_ms,
+        coordinator_ms = ended.waits.coordinator_ms,
+        connection_ms = ended.waits.connection_ms,
+        backoff_ms = ended.waits.backoff_ms,
+        throttle_ms = ended.waits.throttle_ms,
+        in_flight_ms = ended.waits.in_flight_ms,
+        deadline_ms = ended.deadline.map(|deadline| deadline.since(ended.asked_at)),
+        outcome,
+        reason = ended.outcome.reason(),
+        error_code = ended.error.map(ErrorCode::number),
+    );
+}
+
+fn tell_finished(finished: &Finished, in_flight: Duration) {
+    let Finished { api, address, queued_ms, sent, outcome, piece } = finished;
+    let queued = Duration::from_millis(*queued_ms);
+    let is_failed = *outcome != "answered";
+    let name = piece
+        .role
+        .map_or_else(|| format!("{} request", api.name()), std::borrow::ToOwned::to_owned);
+    let name = if is_failed { format!("{name}: {outcome}") } else { name };
+    event!(
+        target: "evenkeel::request",
+        parent: &span_of(piece.story.as_ref()),
+        Level::DEBUG,
+        otel.name = name,
+        otel.kind = "client",
+        otel.status_code = is_failed.then_some("ERROR"),
+        otel.status_message = is_failed.then_some(outcome),
+        began_us = unix_us(sent.checked_sub(queued).unwrap_or(*sent)),
+        lasted_us = micros(queued.saturating_add(in_flight)),
+        api = api.name(),
+        broker = %address,
+        queued_ms,
+        in_flight_us = micros(in_flight),
+        outcome,
+    );
+}
+
+/// Over at once: what it is, it says itself.
+fn tell_waited(waited: &Waited) {
+    let name = if waited.is_slow { "waiting for poll (slow)" } else { "waiting for poll" };
+    drop(info_span!(
+        target: "evenkeel::rebalance",
+        parent: waited.story.span(),
+        "wait",
+        otel.name = name,
+        began_us = unix_us(waited.begun),
+        lasted_us = micros(waited.lasted),
+        slow = waited.is_slow.then_some(true),
+        poll_interval_left_ms = waited.poll_interval_left_ms,
+    ));
+}
+
+/// The name says what a list of traces is searched for: what failed, or was slow.
+fn tell_rebalanced(over: &Rebalanced) {
+    let (span, outcome) = (over.story.span(), over.outcome);
+    let why = match (over.is_well, over.reason, over.slowest) {
+        (false, Some(reason), _) => format!(" ({outcome}: {reason})"),
+        (false, None, _) => format!(" ({outcome})"),
+        (true, _, Some((_, what))) => format!(" (slow {what})"),
+        (true, _, None) => String::new(),
+    };
+    span.record("otel.name", format!("rebalance{why}"));
+    span.record("outcome", outcome);
+    if let Some(reason) = over.reason {
+        span.record("reason", reason);
+    }
+    if let Some(error) = over.error {
+        span.record("error", error);
+    }
+    if !over.is_well {
+        span.record("otel.status_code", "ERROR");
+        span.record("otel.status_message", over.reason.unwrap_or(outcome));
+    }
+    if let Some((lasted, what)) = over.slowest {
+        span.record("slowest", what);
+        span.record("slowest_ms", micros(lasted) / 1_000);
+    }
+    if let Some(epoch) = over.epoch {
+        span.record("epoch_after", epoch);
+    }
+    span.record("partitions_after", over.partitions);
+    if let Some(left) = over.rebalance_left_ms {
+        span.record("rebalance_timeout_ms", micros(over.timeout) / 1_000);
+        span.record("rebalance_left_ms", left);
+    }
+    if let Some(left) = over.poll_interval_left_ms {
+        span.record("poll_interval_left_ms", left);
+    }
+    if let Some(age) = over.heartbeat_age {
+        span.record("heartbeat_age_ms", micros(age) / 1_000);
+    }
+    span.record("lasted_us", micros(over.lasted));
+}
