@@ -3,9 +3,9 @@
 //! Shared by the consumer, its committers and the contexts of callbacks. Decides how many calls may
 //! wait at once, and that a call whose caller is gone is abandoned.
 
-use crate::background::refused;
+use crate::background::{named, refused};
 use crate::error::{BackgroundDied, CommitError, DiagnoseError, LookupError, PositionError};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Queue, Queued};
 use evenkeel_core::diagnosis::Diagnosis;
 use evenkeel_core::group;
 use evenkeel_core::{Answer, CallFault, CallId, CloseReport, Command, Lifecycle};
@@ -44,10 +44,25 @@ pub(crate) enum Message {
     Close { command: Command, answer: oneshot::Sender<CloseReport> },
 }
 
+impl Message {
+    /// As it is called in metrics.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Tell(command) | Self::Ask { command, .. } | Self::Close { command, .. } => {
+                named(command)
+            }
+            Self::Diagnose { .. } => DIAGNOSE,
+        }
+    }
+}
+
+/// The background's end of the way.
+pub(crate) type Messages = mpsc::UnboundedReceiver<Queued<Message>>;
+
 /// The application's end of the way.
 #[derive(Debug)]
 pub(crate) struct Link {
-    messages: mpsc::UnboundedSender<Message>,
+    messages: mpsc::UnboundedSender<Queued<Message>>,
     permits: Arc<Semaphore>,
     /// Those of `subscribe` and `unsubscribe`, which other tasks' calls must not keep out.
     own_permits: Arc<Semaphore>,
@@ -96,7 +111,7 @@ impl Link {
     pub(crate) fn new(
         config: &evenkeel_core::Config,
         metrics: Metrics,
-    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Message>) {
+    ) -> (Arc<Self>, Messages) {
         let (messages, queue) = mpsc::unbounded_channel();
         let link = Self {
             messages,
@@ -138,9 +153,14 @@ impl Link {
         })
     }
 
+    /// If nobody listens, what would have answered is dropped with the message.
+    fn send(&self, message: Message) {
+        let _ = self.messages.send(self.metrics.queued(Queue::Application, message));
+    }
+
     /// Sends what is not answered. Whether anybody listens shows in what is answered.
     pub(crate) fn tell(&self, command: Command) {
-        let _ = self.messages.send(Message::Tell(command));
+        self.send(Message::Tell(command));
     }
 
     /// Sends a command and gives the future of its answer.
@@ -167,9 +187,7 @@ impl Link {
         match permit {
             Some(permit) => {
                 self.refused.store(0, Ordering::Relaxed);
-                let message = Message::Ask { call: id, command, answer, permit };
-                // If nobody listens, the answer's sender is dropped with the message.
-                let _ = self.messages.send(message);
+                self.send(Message::Ask { call: id, command, answer, permit });
             }
             None => {
                 refused(&command, &self.metrics);
@@ -195,15 +213,17 @@ impl Link {
             // Dropped before its answer, the question keeps its place until it was read.
             let place = Arc::clone(&self.diagnose_permits).acquire_owned().await.ok()?;
             let (answer, answered) = oneshot::channel();
-            // If nobody listens, the answer's sender is dropped with the message.
-            let _ = self.messages.send(Message::Diagnose { answer, _place: place });
+            self.send(Message::Diagnose { answer, _place: place });
             answered.await.ok()
         };
         match timeout(Duration::from_millis(self.timeout_ms), asked).await {
             Ok(Some(diagnosis)) => Ok(diagnosis),
             Ok(None) if self.is_closed() => Err(DiagnoseError::Closed),
             Ok(None) => Err(DiagnoseError::Background(self.died())),
-            Err(_elapsed) => Err(DiagnoseError::TimedOut),
+            Err(_elapsed) => {
+                self.metrics.on_expired(DIAGNOSE);
+                Err(DiagnoseError::TimedOut)
+            }
         }
     }
 
@@ -211,7 +231,7 @@ impl Link {
     pub(crate) fn close(&self, timeout_ms: u64) -> oneshot::Receiver<CloseReport> {
         let (answer, answered) = oneshot::channel();
         let command = Command::Close { taken: self.taken(), timeout_ms };
-        let _ = self.messages.send(Message::Close { command, answer });
+        self.send(Message::Close { command, answer });
         answered
     }
 
@@ -483,6 +503,9 @@ impl From<Unanswered> for LookupError {
         }
     }
 }
+
+/// A question of [`Link::diagnose`], in metrics.
+const DIAGNOSE: &str = "diagnose";
 
 /// Why the background ended, if it was told to.
 pub(crate) const CLOSED: &str = "the consumer is closed";

@@ -7,14 +7,14 @@ use super::lease::Leases;
 use super::rebalance::Rebalances;
 use super::trace;
 use super::{Assigned, Delivery, Event, LeasedPart, Note, Shown, Start, Teller};
-use crate::link::Message;
+use crate::link::{Message, Messages};
 use crate::net::connection::{Connection, NetEvent, News};
 use crate::net::last::LastWords;
 use crate::net::transport::Connector;
 use crate::record::{Chunk, ChunkOptions, Slice};
 use crate::recorder::Recorder;
 use crate::records::PartitionRecords;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Queue, Queued};
 use crate::wire::{Api, Codec, Members};
 use bytes::Bytes;
 use evenkeel_core::group::Fault;
@@ -42,8 +42,8 @@ pub(super) struct Driver {
     links: BTreeMap<ConnectionId, Link>,
     net: mpsc::Receiver<NetEvent>,
     net_sender: mpsc::Sender<NetEvent>,
-    messages: mpsc::UnboundedReceiver<Message>,
-    events: mpsc::UnboundedSender<Event>,
+    messages: Messages,
+    events: mpsc::UnboundedSender<Queued<Event>>,
     leases: Leases,
     rebalances: Rebalances,
     metrics: Metrics,
@@ -77,7 +77,7 @@ enum Next {
 #[derive(Debug, Default)]
 struct Arrived {
     net: Option<NetEvent>,
-    message: Option<Message>,
+    message: Option<Queued<Message>>,
 }
 
 /// A call that waits for its answer, and its place until then.
@@ -90,8 +90,8 @@ struct Waiting {
 impl Driver {
     pub(super) fn new(
         start: Start,
-        messages: mpsc::UnboundedReceiver<Message>,
-        events: mpsc::UnboundedSender<Event>,
+        messages: Messages,
+        events: mpsc::UnboundedSender<Queued<Event>>,
         shown: Shown,
     ) -> Self {
         let Start { mut config, connector, seed, record, metrics, runtime } = start;
@@ -209,6 +209,7 @@ impl Driver {
     fn on_next_message(&mut self) {
         if let Some(message) = self.arrived.message.take().or_else(|| self.messages.try_recv().ok())
         {
+            let (message, _handling) = message.take(Message::name);
             self.on_message(message);
         }
     }
@@ -481,7 +482,7 @@ impl Driver {
     /// Tells the consumer, which may have been dropped.
     fn tell(&mut self, event: Event) {
         self.note = None;
-        let _ = self.events.send(event);
+        let _ = self.events.send(self.metrics.queued(Queue::Background, event));
     }
 }
 

@@ -15,16 +15,16 @@ mod word;
 
 pub(crate) use callback::{CallbackSpan, Within};
 pub(crate) use lease::Lease;
-pub(crate) use trace::{micros, refused, said};
+pub(crate) use trace::{micros, named, refused, said};
 
 use crate::config::{Config, ConfigError};
-use crate::link::{CLOSED, Link, Message};
+use crate::link::{CLOSED, Link, Messages};
 use crate::net::transport::Connector;
 use crate::panics;
 use crate::record::RecordError;
 use crate::recorder::Sink;
 use crate::records::PartitionRecords;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Queued};
 use driver::Driver;
 use evenkeel_core::{Callback, Incarnation, Lifecycle, PollFault};
 use evenkeel_spec::words::{Epoch, LeaderEpoch, Offset, TopicPartition};
@@ -57,6 +57,18 @@ pub(crate) enum Event {
     },
     /// What is assigned from here on.
     Assigned(Note),
+}
+
+impl Event {
+    /// As it is called in metrics.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Deliver(_) => "records",
+            Self::Failed(_) => "error",
+            Self::Call { .. } => "callback",
+            Self::Assigned(_) => "assignment",
+        }
+    }
 }
 
 /// What is assigned, on its way to the handle: the newest word goes over one that nobody has read
@@ -162,8 +174,8 @@ impl Start {
 
 /// The background's ends of what leads to the application.
 struct Ends {
-    messages: mpsc::UnboundedReceiver<Message>,
-    events: mpsc::UnboundedSender<Event>,
+    messages: Messages,
+    events: mpsc::UnboundedSender<Queued<Event>>,
     /// Dropped when everything else is.
     alive: oneshot::Sender<Infallible>,
     death: Arc<OnceLock<Arc<str>>>,
@@ -205,7 +217,7 @@ impl Shown {
 #[derive(Debug)]
 pub(crate) struct Told {
     /// What it tells, in order.
-    pub(crate) events: mpsc::UnboundedReceiver<Event>,
+    pub(crate) events: mpsc::UnboundedReceiver<Queued<Event>>,
     /// Resolves when the background is over, whatever it told before.
     pub(crate) end: oneshot::Receiver<Infallible>,
 }

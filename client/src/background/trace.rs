@@ -43,9 +43,9 @@ pub(super) fn ended(teller: &Teller, ended: Ended) {
     }
 }
 
-/// A call found no place, and nobody but its caller was told of it: a span without duration.
-pub(crate) fn refused(command: &Command, metrics: &Metrics) {
-    let kind = match command {
+/// A command's name: of its requests, if it is answered by some.
+pub(crate) fn named(command: &Command) -> &'static str {
+    match command {
         Command::Subscribe { .. } | Command::SubscribePattern { .. } => "subscribe",
         Command::Assign { .. } => "assign",
         Command::Unsubscribe { .. } => Kind::Unsubscribe.name(),
@@ -59,13 +59,18 @@ pub(crate) fn refused(command: &Command, metrics: &Metrics) {
         Command::Seek { .. } => "seek",
         Command::Pause { .. } => "pause",
         Command::Resume { .. } => "resume",
-        Command::Poll { .. }
-        | Command::PollEnded
-        | Command::CallbackDone { .. }
-        | Command::Close { .. }
-        | Command::Abandon { .. }
-        | Command::Dropped => unreachable!("what is not answered takes no place"),
-    };
+        Command::Poll { .. } => "poll",
+        Command::PollEnded => "poll ended",
+        Command::CallbackDone { .. } => "callback ended",
+        Command::Close { .. } => "close",
+        Command::Abandon { .. } => "abandon",
+        Command::Dropped => "drop",
+    }
+}
+
+/// A call found no place, and nobody but its caller was told of it: a span without duration.
+pub(crate) fn refused(command: &Command, metrics: &Metrics) {
+    let kind = named(command);
     metrics.on_refused(kind);
     if !enabled!(target: "evenkeel::request", Level::DEBUG) {
         return;

@@ -7,7 +7,7 @@ use crate::error::PollError;
 use crate::link::Link;
 use crate::listener::{ErasedListener, Finished, ListenerMethod, Running};
 use crate::records::{OwnedRecord, Records};
-use crate::telemetry::{Links, Processing, polled};
+use crate::telemetry::{Handling, Links, Processing, Queued, polled};
 use evenkeel_core::{Callback, Command, Incarnation};
 use evenkeel_spec::words::{Committed, GroupId, Offset, TopicPartition};
 use std::collections::{BTreeSet, VecDeque};
@@ -57,6 +57,8 @@ struct RunningCallback {
     span: CallbackSpan,
     /// Its listener was replaced meanwhile.
     is_replaced: bool,
+    /// The application is busy with it.
+    _handling: Handling,
 }
 
 /// What became of something that the background told.
@@ -154,7 +156,8 @@ impl Attendance {
     }
 
     /// `None`: a callback was begun.
-    fn on_event(&mut self, event: Event, assigned: &mut Assigned) -> Option<News> {
+    fn on_event(&mut self, event: Queued<Event>, assigned: &mut Assigned) -> Option<News> {
+        let (event, handling) = event.take(Event::name);
         match event {
             Event::Deliver(delivery) => {
                 self.delivery = Some(delivery);
@@ -173,7 +176,8 @@ impl Attendance {
             }
             Event::Call { incarnation, callback, partitions, within } => {
                 let span = CallbackSpan::begin(within, self.group.as_str(), callback, &partitions);
-                self.begin((incarnation, callback, span), partitions, &assigned.partitions);
+                let called = (incarnation, callback, span, handling);
+                self.begin(called, partitions, &assigned.partitions);
                 None
             }
         }
@@ -181,7 +185,7 @@ impl Attendance {
 
     fn begin(
         &mut self,
-        (incarnation, callback, span): (Incarnation, Callback, CallbackSpan),
+        (incarnation, callback, span, handling): (Incarnation, Callback, CallbackSpan, Handling),
         partitions: BTreeSet<TopicPartition>,
         assignment: &Arc<BTreeSet<TopicPartition>>,
     ) {
@@ -205,6 +209,7 @@ impl Attendance {
             future,
             span,
             is_replaced: false,
+            _handling: handling,
         });
     }
 

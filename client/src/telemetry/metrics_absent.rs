@@ -22,8 +22,35 @@ pub(crate) struct Landed {
     pub(crate) outcome: &'static str,
 }
 
+/// Which queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Queue {
+    Application,
+    Background,
+}
+
+/// Something in a queue.
+#[derive(Debug)]
+pub(crate) struct Queued<T>(T);
+
+/// Something was taken out of a queue.
+#[derive(Debug)]
+pub(crate) struct Handling {}
+
+impl<T> Queued<T> {
+    pub(crate) fn take(self, _: fn(&T) -> &'static str) -> (T, Handling) {
+        (self.0, Handling {})
+    }
+}
+
 #[expect(clippy::unused_self, reason = "the other one has something to do")]
 impl Metrics {
+    pub(crate) fn queued<T>(&self, _: Queue, it: T) -> Queued<T> {
+        Queued(it)
+    }
+
+    pub(crate) fn on_expired(&self, _: &'static str) {}
+
     pub(crate) fn of_handle(&self) -> Self {
         Self {}
     }

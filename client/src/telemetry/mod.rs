@@ -30,7 +30,15 @@
 //! | `requests.ended.total` * | requests that are over; calls count as one | `request`, `lane`, `outcome`, `reason` |
 //! | `requests.wait.time.total` * | what these have waited for | `lane`, `for` |
 //! | `telemetry.untold.total` * | words for `tracing` that found its listeners too slow | |
+//! | `application.event.queue.size` | what the application asked and the background has not seen yet | |
+//! | `application.event.queue.time` | how long it waited there | `event` |
+//! | `application.event.queue.processing.time` | how long the background was busy with it | `event` |
+//! | `application.events.expired.count` | calls that were not answered in time | `request` |
 //! | `application.event.queue.refused.total` * | calls that failed with `QueueFull` | `request` |
+//! | `background.event.queue.size` | what the background told and the application has not taken yet | |
+//! | `background.event.queue.time` | how long it waited there | `event` |
+//! | `background.event.queue.processing.time` | how long the application was busy with it; a callback to its end | `event` |
+//! | `time.between.network.thread.poll` | from one look of the background at its sockets and commands to the next; an idle one waits for its next timer | |
 //! | `network.thread.busy.ratio` * | share of real time in which the background does not wait | |
 //! | `poll.idle.ratio` | share of time that the application spends inside of `poll` | |
 //! | `node.request.latency` | a request on the wire | `api`, `node_id`, `outcome` |
@@ -66,7 +74,7 @@ mod poll;
 mod teller;
 
 pub use clock::unix_us;
-pub(crate) use metrics::{Landed, Metrics};
+pub(crate) use metrics::{Handling, Landed, Metrics, Queue, Queued};
 pub use parent::{InvalidTraceParent, TraceParent};
 pub(crate) use poll::{Links, Processing, polled};
 pub(crate) use teller::{Tell, Teller};

@@ -9,6 +9,7 @@ mod diagnose;
 mod errors;
 mod faults;
 mod group;
+mod listeners;
 mod liveness;
 mod lookup;
 mod outage;

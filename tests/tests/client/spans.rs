@@ -1,6 +1,7 @@
 //! Rebalances and callbacks as spans: against the test broker, in memory, under paused time, so
 //! that durations are exact.
 
+use crate::listeners::Slow;
 use crate::support::{self, SECOND};
 use evenkeel::record::encode::{BatchBuilder, HeaderBytes};
 use evenkeel::{Consumer, ListenerError, RebalanceContext, RebalanceListener, TopicPartition};
@@ -21,7 +22,7 @@ async fn a_slow_callback_is_a_span_of_its_length_inside_of_its_rebalance() {
     let (told, _guard) = Told::listen();
     let cluster = cluster();
     let mut consumer = member(&cluster, 1);
-    consumer.subscribe_with(["t"], Slow).await.expect("subscribed");
+    consumer.subscribe_with(["t"], slow()).await.expect("subscribed");
     consumer.poll(2 * SECOND).await.expect("poll goes well");
     sleep(SECOND).await;
 
@@ -82,7 +83,7 @@ async fn what_is_slower_than_a_heartbeat_is_in_the_name_with_what_is_left_of_the
     let cluster = cluster.set("group.consumer.heartbeat.interval.ms", "500");
     let cluster = cluster.build().expect("a cluster");
     let (mut a, mut b) = (member(&cluster, 1), member(&cluster, 2));
-    a.subscribe_with(["t"], Slow).await.expect("subscribed");
+    a.subscribe_with(["t"], slow()).await.expect("subscribed");
     a.poll(2 * SECOND).await.expect("poll goes well");
 
     let callback = told.one("callback", "otel.name", "assigned callback (slow)");
@@ -160,7 +161,7 @@ async fn a_leave_holds_its_callback_and_the_commit_before_it() {
     let cluster = cluster();
     cluster.append("t", 0, None, Some(b"value")).expect("it exists");
     let mut consumer = member(&cluster, 1);
-    consumer.subscribe_with(["t"], Slow).await.expect("subscribed");
+    consumer.subscribe_with(["t"], slow()).await.expect("subscribed");
     while consumer.poll(SECOND).await.expect("poll goes well").is_empty() {}
     assert!(consumer.close(5 * SECOND).await.left);
 
@@ -184,7 +185,7 @@ async fn a_callback_that_outlives_its_poll_says_how_often_it_was_suspended() {
     let (told, _guard) = Told::listen();
     let cluster = cluster();
     let mut consumer = member(&cluster, 1);
-    consumer.subscribe_with(["t"], Slow).await.expect("subscribed");
+    consumer.subscribe_with(["t"], slow()).await.expect("subscribed");
     while consumer.assignment().is_empty() {
         consumer.poll(Duration::from_millis(200)).await.expect("poll goes well");
     }
@@ -223,7 +224,7 @@ async fn a_second_member_makes_the_first_one_shrink_and_each_target_is_a_rebalan
     let (told, _guard) = Told::listen();
     let cluster = cluster();
     let (mut a, mut b) = (member(&cluster, 1), member(&cluster, 2));
-    a.subscribe_with(["t"], Slow).await.expect("subscribed");
+    a.subscribe_with(["t"], slow()).await.expect("subscribed");
     a.poll(2 * SECOND).await.expect("poll goes well");
     b.subscribe(["t"]).await.expect("subscribed");
     while b.assignment().len() < 2 {
@@ -249,7 +250,7 @@ async fn partitions_lost_to_the_poll_interval_are_a_rebalance_until_the_applicat
     let cluster = cluster();
     let builder = support::member(&cluster, "g", 1).property("max.poll.interval.ms", "10000");
     let mut consumer = builder.build().expect("valid");
-    consumer.subscribe_with(["t"], Slow).await.expect("subscribed");
+    consumer.subscribe_with(["t"], slow()).await.expect("subscribed");
     consumer.poll(2 * SECOND).await.expect("poll goes well");
     sleep(12 * SECOND).await;
     consumer.poll(2 * SECOND).await.expect("poll goes well");
@@ -262,37 +263,6 @@ async fn partitions_lost_to_the_poll_interval_are_a_rebalance_until_the_applicat
     assert_eq!((loss.number("partitions_before"), loss.number("partitions_after")), (4, 0));
     assert_eq!(loss.number("lasted_us"), 2_100_000);
     consumer.close(5 * SECOND).await;
-}
-
-struct Slow;
-
-impl RebalanceListener for Slow {
-    async fn on_partitions_assigned(
-        &mut self,
-        _: &mut RebalanceContext,
-        _: &[TopicPartition],
-    ) -> Result<(), ListenerError> {
-        sleep(Duration::from_millis(700)).await;
-        Ok(())
-    }
-
-    async fn on_partitions_revoked(
-        &mut self,
-        _: &mut RebalanceContext,
-        _: &[TopicPartition],
-    ) -> Result<(), ListenerError> {
-        sleep(Duration::from_millis(300)).await;
-        Err(ListenerError::new("on purpose"))
-    }
-
-    async fn on_partitions_lost(
-        &mut self,
-        _: &mut RebalanceContext,
-        _: &[TopicPartition],
-    ) -> Result<(), ListenerError> {
-        sleep(Duration::from_millis(100)).await;
-        Ok(())
-    }
 }
 
 struct Panics;
@@ -317,6 +287,11 @@ impl RebalanceListener for Hangs {
     ) -> Result<(), ListenerError> {
         std::future::pending().await
     }
+}
+
+/// A listener whose revocation fails.
+fn slow() -> Slow {
+    Slow { fails: true }
 }
 
 fn cluster() -> Cluster {

@@ -1,6 +1,9 @@
 //! Each metric is provoked, in memory and under paused time, and read as an application's reader
 //! does: values are exact.
 
+#[path = "../client/listeners.rs"]
+mod listeners;
+mod queues;
 mod reader;
 #[path = "../client/support.rs"]
 mod support;
@@ -8,11 +11,11 @@ mod support;
 use evenkeel::CoordinatorConnection::Dedicated;
 use evenkeel::{
     Address, CommitError, Committed, Connecting, Connector, Consumer, ConsumerBuilder, ErrorCode,
-    Kind, Lane, ListenerError, LookupError, Offset, RebalanceContext, RebalanceListener,
-    TopicPartition,
+    Kind, Lane, LookupError, Offset, TopicPartition,
 };
 use evenkeel_broker::{After, Answer, Before, Cluster, Interceptor, Request};
 use evenkeel_tests::validated::Validated;
+use listeners::Slow;
 use reader::{Reader, Shown, count};
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -101,7 +104,7 @@ async fn polls_that_wait_are_idle_and_the_background_is_busy_while_it_works() {
     let _runs = Validated::begin();
     let (cluster, reader) = (cluster(), Reader::new());
     let begun = RealInstant::now();
-    let builder = assigned(&cluster, &reader).record_run(Spinning);
+    let builder = assigned(&cluster, &reader).record_run(Spinning("evenkeel_run"));
     let mut consumer = builder.build().expect("valid");
     consumer.subscribe(["t"]).await.expect("subscribed");
     read(&mut consumer, &mut Read::default(), 20).await;
@@ -118,16 +121,19 @@ async fn polls_that_wait_are_idle_and_the_background_is_busy_while_it_works() {
     consumer.close(SECOND).await;
 }
 
-/// A sink that keeps the processor busy once.
-struct Spinning;
+/// A sink that keeps the processor busy at each line that has this in it.
+struct Spinning(&'static str);
 
 impl Write for Spinning {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let begun = RealInstant::now();
-        while begun.elapsed() < SPIN {
-            std::hint::spin_loop();
+        for line in bytes.split(|byte| *byte == b'\n') {
+            let begun = RealInstant::now();
+            let is_named = line.windows(self.0.len()).any(|part| part == self.0.as_bytes());
+            while is_named && begun.elapsed() < SPIN {
+                std::hint::spin_loop();
+            }
         }
-        Err(io::Error::other(format!("{} bytes too many", bytes.len())))
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -365,7 +371,7 @@ async fn rebalances_and_callbacks_are_timed_and_those_that_failed_are_counted() 
     let (cluster, reader) = (cluster(), Reader::new());
     let builder = member(&cluster, &reader).property("max.poll.interval.ms", "10000");
     let mut consumer = builder.build().expect("valid");
-    consumer.subscribe_with(["t"], Slow).await.expect("subscribed");
+    consumer.subscribe_with(["t"], Slow::default()).await.expect("subscribed");
     consumer.poll(2 * SECOND).await.expect("poll goes well");
     let rebalances = |shown: &Shown| {
         let whole =
@@ -397,35 +403,4 @@ async fn rebalances_and_callbacks_are_timed_and_those_that_failed_are_counted() 
     let shown = reader.read();
     assert_eq!(callbacks(&shown), [1_400.0, 300.0, 100.0]);
     assert_eq!(rebalances(&shown).1, 1.0, "to leave is not to fail");
-}
-
-struct Slow;
-
-impl RebalanceListener for Slow {
-    async fn on_partitions_assigned(
-        &mut self,
-        _: &mut RebalanceContext,
-        _: &[TopicPartition],
-    ) -> Result<(), ListenerError> {
-        sleep(Duration::from_millis(700)).await;
-        Ok(())
-    }
-
-    async fn on_partitions_revoked(
-        &mut self,
-        _: &mut RebalanceContext,
-        _: &[TopicPartition],
-    ) -> Result<(), ListenerError> {
-        sleep(Duration::from_millis(300)).await;
-        Ok(())
-    }
-
-    async fn on_partitions_lost(
-        &mut self,
-        _: &mut RebalanceContext,
-        _: &[TopicPartition],
-    ) -> Result<(), ListenerError> {
-        sleep(Duration::from_millis(100)).await;
-        Ok(())
-    }
 }

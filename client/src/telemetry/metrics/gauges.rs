@@ -2,6 +2,7 @@
 //! busy the background is.
 
 use super::lags::Lags;
+use super::queues::{Queue, Sizes};
 use super::share::Share;
 use super::{PREFIX, Who};
 use crate::background::micros;
@@ -22,6 +23,10 @@ pub(super) struct Shown {
     /// The share of the background's time in which it does not wait. Of real time, for it is the
     /// processor's.
     pub(super) busy: Share,
+    /// When it went on last.
+    pub(super) woken: Option<Instant>,
+    /// Of the queues to and from the application.
+    pub(super) queues: Arc<Sizes>,
     /// When the core's clock said 0.
     started: Instant,
     lanes: BTreeMap<Lane, LaneDepth>,
@@ -35,6 +40,8 @@ impl Default for Shown {
             lags: Lags::default(),
             assigned: 0,
             busy: Share::new(processor_time()),
+            woken: None,
+            queues: Arc::default(),
             started: Instant::now(),
             lanes: BTreeMap::new(),
             buffered_bytes: 0,
@@ -102,6 +109,18 @@ pub(super) fn show(meter: &Meter, shown: &Arc<Mutex<Shown>>, who: &Who) {
     gauge.each("connection.count", "{connection}", "Connections to brokers.", |shown, tell| {
         tell(shown.connections, &[]);
     });
+    gauge.each(
+        "application.event.queue.size",
+        "{event}",
+        "What the application asked and the background has not seen yet.",
+        |shown, tell| tell(shown.queues.get(Queue::Application), &[]),
+    );
+    gauge.each(
+        "background.event.queue.size",
+        "{event}",
+        "What the background told and the application has not taken yet.",
+        |shown, tell| tell(shown.queues.get(Queue::Background), &[]),
+    );
     gauge.lanes(
         "unsent.requests.queue.size",
         "{request}",

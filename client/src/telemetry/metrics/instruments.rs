@@ -1,7 +1,8 @@
 //! The instruments: their names, units and what they say.
 
-use super::gauges::{Shown, show, show_idle};
+use super::gauges::{Shown, locked, show, show_idle};
 use super::messaging::Messaging;
+use super::queues::Queues;
 use super::share::Share;
 use super::{PREFIX, Who};
 use opentelemetry::KeyValue;
@@ -29,6 +30,12 @@ pub(super) struct Instruments {
     pub(super) waited: Counter<u64>,
     /// Calls that found no place.
     pub(super) refused: Counter<u64>,
+    /// Calls whose time was over.
+    pub(super) expired: Counter<u64>,
+    /// Between the application and the background.
+    pub(super) queues: Queues,
+    /// From one turn of the background's loop to the next.
+    pub(super) between_polls: Histogram<f64>,
     /// What `tracing` was not told.
     pub(super) untold: Counter<u64>,
     pub(super) messaging: Messaging,
@@ -106,6 +113,26 @@ impl Instruments {
                 "application.event.queue.refused.total",
                 "{request}",
                 "Calls that were refused, since request.queue.max others were open.",
+            ),
+            expired: counter(
+                "application.events.expired.count",
+                "{request}",
+                "Calls that were not answered in time.",
+            ),
+            queues: Queues {
+                sizes: Arc::clone(&locked(shown).queues),
+                time: ["application", "background"].map(|queue| {
+                    let name = format!("{queue}.event.queue.time");
+                    histogram(&name, "How long something waited in the queue.")
+                }),
+                processing: ["application", "background"].map(|queue| {
+                    let name = format!("{queue}.event.queue.processing.time");
+                    histogram(&name, "How long who took it was busy with it.")
+                }),
+            },
+            between_polls: histogram(
+                "time.between.network.thread.poll",
+                "From one look of the background at its sockets and commands to the next.",
             ),
             untold: counter(
                 "telemetry.untold.total",

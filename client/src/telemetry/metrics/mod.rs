@@ -10,9 +10,13 @@ mod gauges;
 mod instruments;
 mod lags;
 mod messaging;
+mod queues;
 mod share;
 
+pub(crate) use queues::{Handling, Queue, Queued};
+
 use crate::background::micros;
+use evenkeel_core::request::ledger::{Outcome, Ticket};
 use evenkeel_core::request::{Ended, Request, Response};
 use evenkeel_core::{Chunk, Command, Shell};
 use evenkeel_spec::words::{NodeId, Offset, TopicPartition};
@@ -77,8 +81,12 @@ impl Metrics {
 
     /// It goes on.
     pub(crate) fn on_woken(&self) {
-        if let Some(mut shown) = self.shown() {
-            shown.busy.on(processor_time());
+        let (Some(metrics), Some(mut shown)) = (&self.instruments, self.shown()) else { return };
+        shown.busy.on(processor_time());
+        let now = Instant::now();
+        if let Some(before) = shown.woken.replace(now) {
+            let between = now.saturating_duration_since(before);
+            metrics.between_polls.record(milliseconds(between), &metrics.who);
         }
     }
 
@@ -126,6 +134,17 @@ impl Metrics {
             }
         }
         metrics.messaging.on_ended(ended);
+        let is_expired = matches!(ended.outcome, Outcome::ExpiredUnsent | Outcome::ExpiredInFlight);
+        if let (Ticket::Call(_), true) = (ended.ticket, is_expired) {
+            self.on_expired(ended.kind.name());
+        }
+    }
+
+    /// A call was not answered in time.
+    pub(crate) fn on_expired(&self, request: &'static str) {
+        if let Some(metrics) = &self.instruments {
+            metrics.expired.add(1, &metrics.with([KeyValue::new("request", request)]));
+        }
     }
 
     /// A call found no place.
