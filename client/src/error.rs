@@ -25,6 +25,16 @@ pub struct BackgroundDied {
     pub reason: Arc<str>,
 }
 
+/// Too many calls are open (`request.queue.max`), and this one was not even begun. Back off
+/// exponentially and call again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("too many calls are open; back off exponentially, {retry_after:?} now, and call again")]
+pub struct QueueFull {
+    /// How long to wait before calling again: `retry.backoff.ms`, doubled at each refusal in a row
+    /// up to `retry.backoff.max.ms`, with jitter.
+    pub retry_after: Duration,
+}
+
 /// Why `poll` returned no records. Unless a variant says otherwise the consumer goes on: poll again.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -165,12 +175,8 @@ pub enum CommitError {
     #[error("there is no group.id")]
     NoGroupId,
     /// Too many calls are open. Nothing was sent: back off exponentially and call again.
-    #[error("too many calls are open; back off exponentially, {retry_after:?} now, and call again")]
-    QueueFull {
-        /// How long to wait before calling again: `retry.backoff.ms`, doubled at each refusal in a
-        /// row up to `retry.backoff.max.ms`, with jitter.
-        retry_after: Duration,
-    },
+    #[error(transparent)]
+    QueueFull(#[from] QueueFull),
     /// The consumer was closed.
     #[error("the consumer is closed")]
     Closed,
@@ -202,12 +208,8 @@ pub enum PositionError {
         last: Option<ErrorCode>,
     },
     /// Too many calls are open. Back off exponentially and call again.
-    #[error("too many calls are open; back off exponentially, {retry_after:?} now, and call again")]
-    QueueFull {
-        /// How long to wait before calling again: `retry.backoff.ms`, doubled at each refusal in a
-        /// row up to `retry.backoff.max.ms`, with jitter.
-        retry_after: Duration,
-    },
+    #[error(transparent)]
+    QueueFull(#[from] QueueFull),
     /// The consumer was closed.
     #[error("the consumer is closed")]
     Closed,
@@ -237,12 +239,8 @@ pub enum LookupError {
     #[error("there is no group.id")]
     NoGroupId,
     /// Too many calls are open. Nothing was sent: back off exponentially and call again.
-    #[error("too many calls are open; back off exponentially, {retry_after:?} now, and call again")]
-    QueueFull {
-        /// How long to wait before calling again: `retry.backoff.ms`, doubled at each refusal in a
-        /// row up to `retry.backoff.max.ms`, with jitter.
-        retry_after: Duration,
-    },
+    #[error(transparent)]
+    QueueFull(#[from] QueueFull),
     /// The consumer was closed.
     #[error("the consumer is closed")]
     Closed,
@@ -317,12 +315,8 @@ pub enum SubscribeError {
     #[error("there is no group.id: give one, or assign partitions")]
     NoGroupId,
     /// Too many calls are open. Back off exponentially and call again.
-    #[error("too many calls are open; back off exponentially, {retry_after:?} now, and call again")]
-    QueueFull {
-        /// How long to wait before calling again: `retry.backoff.ms`, doubled at each refusal in a
-        /// row up to `retry.backoff.max.ms`, with jitter.
-        retry_after: Duration,
-    },
+    #[error(transparent)]
+    QueueFull(#[from] QueueFull),
     /// The consumer was closed.
     #[error("the consumer is closed")]
     Closed,

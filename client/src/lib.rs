@@ -40,7 +40,7 @@
 //! `poll` and `close` take their time as an argument; every other call that waits for a broker ends
 //! within `default.api.timeout.ms` (KIP-266), callbacks excepted: only their own return ends them, or
 //! the end of a `close`. A call that finds all of `request.queue.max` places taken fails at once with
-//! `QueueFull`, which says how long to wait before the next attempt. Dropping any future at any await
+//! [`QueueFull`], which says how long to wait before the next attempt. Dropping any future at any await
 //! is safe; each call says what becomes of what it asked for.
 //!
 //! # Memory
@@ -86,7 +86,7 @@ pub use consumer::{CloseReport, Consumer, GroupMetadata};
 pub use context::{Committer, RebalanceContext, Seek};
 pub use error::{
     BackgroundDied, CommitError, DiagnoseError, EnforceRebalanceError, ErrorRow, LookupError,
-    PollError, PositionError, SubscribeError, error_rows,
+    PollError, PositionError, QueueFull, SubscribeError, error_rows,
 };
 pub use evenkeel_core::diagnosis;
 pub use evenkeel_core::diagnosis::Diagnosis;

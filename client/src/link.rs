@@ -3,11 +3,16 @@
 //! Shared by the consumer, its committers and the contexts of callbacks. Decides how many calls may
 //! wait at once, and that a call whose caller is gone is abandoned.
 
+mod commit;
+mod unanswered;
+
+pub use commit::Commit;
+pub(crate) use unanswered::Unanswered;
+
 use crate::background::{named, refused};
-use crate::error::{BackgroundDied, CommitError, DiagnoseError, LookupError, PositionError};
+use crate::error::{BackgroundDied, DiagnoseError, QueueFull};
 use crate::telemetry::{Metrics, Queue, Queued};
 use evenkeel_core::diagnosis::Diagnosis;
-use evenkeel_core::group;
 use evenkeel_core::{Answer, CallFault, CallId, CloseReport, Command, Lifecycle};
 use evenkeel_spec::words::{Committed, TopicPartition};
 use std::collections::BTreeMap;
@@ -96,22 +101,9 @@ struct Progress {
     partial: BTreeMap<TopicPartition, Committed>,
 }
 
-/// Why a call was not answered with what was asked.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Unanswered {
-    /// Never [`CallFault::QueueFull`].
-    Fault(CallFault),
-    /// No place; how long to wait.
-    QueueFull(Duration),
-    Died(BackgroundDied),
-}
-
 impl Link {
     /// The link, and the end that the background reads.
-    pub(crate) fn new(
-        config: &evenkeel_core::Config,
-        metrics: Metrics,
-    ) -> (Arc<Self>, Messages) {
+    pub(crate) fn new(config: &evenkeel_core::Config, metrics: Metrics) -> (Arc<Self>, Messages) {
         let (messages, queue) = mpsc::unbounded_channel();
         let link = Self {
             messages,
@@ -198,13 +190,14 @@ impl Link {
     }
 
     /// One more call in a row was refused; how long its caller is asked to wait (KIP-580's backoff).
-    fn refuse(&self, call: CallId) -> Duration {
+    fn refuse(&self, call: CallId) -> QueueFull {
         let (base, cap) = self.backoff_ms;
         let doublings = self.refused.fetch_add(1, Ordering::Relaxed).min(DOUBLINGS_MAX);
         let length = base.saturating_mul(1 << doublings).min(cap.max(base)).max(1);
         // Callers that are refused at once do not come back at once.
         let draw = call.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
-        Duration::from_micros(length.saturating_mul(800 + draw % 401))
+        let retry_after = Duration::from_micros(length.saturating_mul(800 + draw % 401));
+        QueueFull { retry_after }
     }
 
     /// Asks the core what it waits for. The background answers in its turn, whatever else waits.
@@ -233,51 +226,6 @@ impl Link {
         let command = Command::Close { taken: self.taken(), timeout_ms };
         self.send(Message::Close { command, answer });
         answered
-    }
-
-    /// Commits everything that was returned so far. What a stream returned of an unfinished
-    /// delivery needs words of its own, for the core counts whole deliveries.
-    pub(crate) fn commit(self: &Arc<Self>) -> Commit {
-        self.commit_within(self.timeout_ms)
-    }
-
-    /// The same with a timeout of its own, milliseconds.
-    pub(crate) fn commit_within(self: &Arc<Self>, timeout_ms: u64) -> Commit {
-        let (taken, partial) = {
-            let progress = self.progress();
-            (progress.taken, progress.partial.clone())
-        };
-        let commit = |offsets| move |call| Command::Commit { call, taken, offsets, timeout_ms };
-        if partial.is_empty() {
-            return Commit { calls: [Some(self.ask(commit(None))), None], failed: None };
-        }
-        // Both or none: what was refused has sent nothing.
-        let mut both = Arc::clone(&self.permits).try_acquire_many_owned(2).ok();
-        let one = both.as_mut().and_then(|both| both.split(1));
-        let Some(one) = one else {
-            return Commit { calls: [Some(self.ask_with(None, commit(None))), None], failed: None };
-        };
-        let whole = self.ask_with(Some(one), commit(None));
-        let partial = self.ask_with(both, commit(Some(partial)));
-        Commit { calls: [Some(whole), Some(partial)], failed: None }
-    }
-
-    /// Commits these offsets.
-    pub(crate) fn commit_offsets(
-        self: &Arc<Self>,
-        offsets: BTreeMap<TopicPartition, Committed>,
-    ) -> Commit {
-        let call = self.ask_commit(self.taken(), Some(offsets), self.timeout_ms);
-        Commit { calls: [Some(call), None], failed: None }
-    }
-
-    fn ask_commit(
-        self: &Arc<Self>,
-        taken: u64,
-        offsets: Option<BTreeMap<TopicPartition, Committed>>,
-        timeout_ms: u64,
-    ) -> Call {
-        self.ask(|call| Command::Commit { call, taken, offsets, timeout_ms })
     }
 
     /// The last delivery that was returned whole.
@@ -330,6 +278,20 @@ impl Link {
         self.messages.is_closed()
     }
 
+    /// Nobody answers: the consumer was closed, or its background died.
+    fn unanswered(&self) -> Unanswered {
+        if self.death.get().is_some_and(|reason| &**reason == CLOSED) {
+            Unanswered::Fault(CallFault::Closed)
+        } else {
+            Unanswered::Died(self.died())
+        }
+    }
+
+    /// Whether the background ended because it was told to.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.death.get().is_some_and(|reason| &**reason == CLOSED)
+    }
+
     fn progress(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -374,132 +336,6 @@ impl Drop for Call {
     fn drop(&mut self) {
         if !self.settled {
             self.link.tell(Command::Abandon { call: self.id });
-        }
-    }
-}
-
-impl Link {
-    /// Nobody answers: the consumer was closed, or its background died.
-    fn unanswered(&self) -> Unanswered {
-        if self.death.get().is_some_and(|reason| &**reason == CLOSED) {
-            Unanswered::Fault(CallFault::Closed)
-        } else {
-            Unanswered::Died(self.died())
-        }
-    }
-
-    /// Whether the background ended because it was told to.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.death.get().is_some_and(|reason| &**reason == CLOSED)
-    }
-}
-
-/// A commit on its way: await it for its outcome, or drop it, which withdraws it unless it was
-/// [detached](Commit::detach).
-#[derive(Debug)]
-#[must_use = "a commit that is dropped is withdrawn; detach it to let it go on"]
-pub struct Commit {
-    calls: [Option<Call>; 2],
-    failed: Option<CommitError>,
-}
-
-impl Commit {
-    /// Lets it go on without waiting for the outcome, which is logged if it is a failure.
-    pub fn detach(self) {
-        for call in self.calls.into_iter().flatten() {
-            call.detach();
-        }
-    }
-}
-
-impl Future for Commit {
-    type Output = Result<(), CommitError>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { calls, failed } = &mut *self;
-        for slot in calls {
-            if let Some(call) = slot {
-                let answer = ready!(Pin::new(call).poll(context));
-                *slot = None;
-                if let Err(unanswered) = answer {
-                    failed.get_or_insert(unanswered.into());
-                }
-            }
-        }
-        Poll::Ready(failed.take().map_or(Ok(()), Err))
-    }
-}
-
-impl From<Unanswered> for CommitError {
-    fn from(unanswered: Unanswered) -> Self {
-        let fault = match unanswered {
-            Unanswered::Died(died) => return Self::Background(died),
-            Unanswered::QueueFull(retry_after) => return Self::QueueFull { retry_after },
-            Unanswered::Fault(fault) => fault,
-        };
-        match fault {
-            CallFault::TimedOut { last } => Self::TimedOut { last },
-            CallFault::NotAssigned(partition) | CallFault::NoOffset(partition) => {
-                Self::NotAssigned { partition: Some(partition) }
-            }
-            CallFault::Commit(group::CommitError::NotAMember) => Self::NotAMember,
-            CallFault::Commit(group::CommitError::NotOwned) => {
-                Self::NotAssigned { partition: None }
-            }
-            CallFault::Commit(group::CommitError::OwnershipEnded) => Self::OwnershipEnded,
-            CallFault::Commit(group::CommitError::Expired) => Self::Expired,
-            CallFault::Commit(group::CommitError::Refused(code)) | CallFault::Refused(code) => {
-                Self::Refused { code }
-            }
-            CallFault::NoGroupId => Self::NoGroupId,
-            // Only a subscription or an assignment is answered so.
-            CallFault::Exclusive => Self::NotAMember,
-            CallFault::Closed => Self::Closed,
-            CallFault::QueueFull => unreachable!("told as `Unanswered::QueueFull`"),
-        }
-    }
-}
-
-impl From<Unanswered> for PositionError {
-    fn from(unanswered: Unanswered) -> Self {
-        let fault = match unanswered {
-            Unanswered::Died(died) => return Self::Background(died),
-            Unanswered::QueueFull(retry_after) => return Self::QueueFull { retry_after },
-            Unanswered::Fault(fault) => fault,
-        };
-        match fault {
-            CallFault::TimedOut { last } => Self::TimedOut { last },
-            CallFault::NotAssigned(partition) => Self::NotAssigned { partition },
-            CallFault::NoOffset(partition) => Self::NoOffset { partition },
-            // Only commits, lookups and subscriptions are answered so.
-            CallFault::Refused(_)
-            | CallFault::Commit(_)
-            | CallFault::Exclusive
-            | CallFault::NoGroupId => Self::TimedOut { last: None },
-            CallFault::Closed => Self::Closed,
-            CallFault::QueueFull => unreachable!("told as `Unanswered::QueueFull`"),
-        }
-    }
-}
-
-impl From<Unanswered> for LookupError {
-    fn from(unanswered: Unanswered) -> Self {
-        let fault = match unanswered {
-            Unanswered::Died(died) => return Self::Background(died),
-            Unanswered::QueueFull(retry_after) => return Self::QueueFull { retry_after },
-            Unanswered::Fault(fault) => fault,
-        };
-        match fault {
-            CallFault::Refused(code) => Self::Refused { code },
-            CallFault::NoGroupId => Self::NoGroupId,
-            CallFault::Closed => Self::Closed,
-            CallFault::QueueFull => unreachable!("told as `Unanswered::QueueFull`"),
-            CallFault::TimedOut { last } => Self::TimedOut { last },
-            // Only what concerns the assignment is answered so.
-            CallFault::NotAssigned(_)
-            | CallFault::NoOffset(_)
-            | CallFault::Commit(_)
-            | CallFault::Exclusive => Self::TimedOut { last: None },
         }
     }
 }

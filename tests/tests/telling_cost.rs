@@ -55,8 +55,7 @@ async fn that_a_request_is_told_allocates_nothing_where_it_happens() {
     let cluster = Cluster::builder().nodes(1).topic("t", 1).build().expect("a cluster");
     cluster.listen(([127, 0, 0, 1], 0).into()).expect("some port is free");
     // No `spawn_on`: the background has its own thread, and its words are told on another one.
-    let consumer =
-        Consumer::builder().bootstrap_servers(cluster.bootstrap_servers()).group_id("g");
+    let consumer = Consumer::builder().bootstrap_servers(cluster.bootstrap_servers()).group_id("g");
     let mut consumer = consumer.build().expect("valid");
     consumer.assign([TopicPartition::new("t", 0)]).await.expect("assigned");
     // Otherwise calls wait for parked fetches.

@@ -1,30 +1,30 @@
-//! The loop around the core: what happened goes in, what the core orders is done.
+//! The loop around the core: what happened goes in, what the core [orders](orders) is done.
 //!
 //! Decides nothing: whose turn it is says [`Turn`], and everything else is the core's.
 
-use super::flight::{InFlight, Link};
+mod orders;
+
+use super::flight::Link;
 use super::lease::Leases;
 use super::rebalance::Rebalances;
 use super::trace;
-use super::{Assigned, Delivery, Event, LeasedPart, Note, Shown, Start, Teller};
+use super::{Event, Note, Shown, Start, Teller};
 use crate::link::{Message, Messages};
-use crate::net::connection::{Connection, NetEvent, News};
+use crate::net::connection::{NetEvent, News};
 use crate::net::last::LastWords;
 use crate::net::transport::Connector;
-use crate::record::{Chunk, ChunkOptions, Slice};
+use crate::record::{Chunk, ChunkOptions};
 use crate::recorder::Recorder;
-use crate::records::PartitionRecords;
-use crate::telemetry::{Metrics, Queue, Queued};
-use crate::wire::{Api, Codec, Members};
+use crate::telemetry::{Metrics, Queued};
+use crate::wire::{Codec, Members};
 use bytes::Bytes;
-use evenkeel_core::group::Fault;
 use evenkeel_core::turn::{Branch, Ready, Shares, Turn};
 use evenkeel_core::{
-    Address, Answer, Assignment, CallFault, CallId, Cause, CloseReport, Command, ConnectionId,
-    DisconnectReason, Misbehaved, Output, Part, PollFault, RequestId, Shell, Time, Warning,
+    Answer, CallFault, CallId, Cause, CloseReport, Command, ConnectionId, Misbehaved, RequestId,
+    Shell, Time,
 };
-use evenkeel_spec::words::Epoch;
 use kafka_protocol::protocol::StrBytes;
+use orders::Next;
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::Arc;
@@ -63,14 +63,6 @@ pub(super) struct Driver {
     frame_max: u32,
     /// Connections that end with the consumer.
     last: LastWords,
-}
-
-/// What the core wants next.
-enum Next {
-    /// To be called at this date, or never.
-    Wait(Option<Instant>),
-    /// Nothing any more, but to tell this.
-    End(CloseReport),
 }
 
 /// What came while the loop waited, until it is its turn.
@@ -329,145 +321,6 @@ impl Driver {
         );
     }
 
-    /// Does what the core orders until it waits.
-    fn carry_out(&mut self) -> Next {
-        let now = self.shell.lifecycle();
-        if self.shown.show(now) {
-            trace::lifecycle(&self.teller, &self.codec.group, now);
-        }
-        loop {
-            if let Some(recorder) = &mut self.recorder {
-                recorder.carried_out();
-            }
-            match self.shell.poll_output() {
-                Output::Connect { connection, address } => self.connect(connection, address),
-                Output::Disconnect { connection, reason } => {
-                    if let Some(mut link) = self.links.remove(&connection) {
-                        let is_closing = reason == DisconnectReason::Closing;
-                        trace::disconnected(&self.teller, &link.address, reason);
-                        link.emit_unanswered((&self.metrics, &self.teller), "given up");
-                        if is_closing {
-                            self.last.of(link.connection);
-                        }
-                    }
-                }
-                Output::Send { connection, request_id, request, queued_ms } => {
-                    let Some(link) = self.links.get_mut(&connection) else { continue };
-                    link.node = self.shell.node_at(connection);
-                    if !link.versions.speaks(Api::of(&request)) {
-                        self.unspoken.push((connection, request_id));
-                        continue;
-                    }
-                    let piece = self.rebalances.on_sent(request_id, &request);
-                    self.metrics.on_sent(&request);
-                    let (frame, sent) = self
-                        .codec
-                        .encode(request_id, request, &link.versions)
-                        .expect("the configuration and the handle admit only what Kafka can carry");
-                    link.connection.send(frame);
-                    let at = Instant::now();
-                    link.in_flight.push_back(InFlight {
-                        id: request_id,
-                        sent,
-                        at,
-                        queued_ms,
-                        piece,
-                    });
-                }
-                Output::Deliver(delivery) => self.deliver(delivery),
-                Output::EndLease(partitions) => {
-                    for partition in &partitions {
-                        self.leases.end(partition);
-                    }
-                }
-                Output::PollFailed(fault) => {
-                    if let PollFault::Group(Fault::Fatal(_)) = fault {
-                        self.rebalances.on_fatal();
-                    }
-                    self.tell(Event::Failed(fault));
-                }
-                Output::Call { incarnation, callback, partitions } => {
-                    let within = self.rebalances.on_call(incarnation, callback);
-                    self.tell(Event::Call { incarnation, callback, partitions, within });
-                }
-                Output::Assignment(assignment) => self.assign(&assignment),
-                Output::Done { call, result } => self.answer(call, result),
-                Output::Waiting(..) => {}
-                Output::Ended(ended) => {
-                    self.metrics.on_ended(&ended);
-                    trace::ended(&self.teller, ended);
-                }
-                Output::Warn(warning) => {
-                    if let Warning::PartitionsLost { reason, .. } = &warning {
-                        self.rebalances.on_lost(*reason);
-                    }
-                    trace::warning(&self.teller, &self.codec.group, warning);
-                }
-                Output::Closed(report) => return Next::End(report),
-                Output::Wait(_) if !self.unspoken.is_empty() => {
-                    for unspoken in std::mem::take(&mut self.unspoken) {
-                        self.feed(
-                            unspoken,
-                            |recorder, now, (_, request)| recorder.unspoken(now, *request),
-                            |shell, now, (id, request)| shell.handle_unspoken(now, id, request),
-                        );
-                    }
-                }
-                Output::Wait(None) => return Next::Wait(None),
-                Output::Wait(Some(Time(ms))) => {
-                    return Next::Wait(Some(self.started + Duration::from_millis(ms)));
-                }
-            }
-        }
-    }
-
-    fn connect(&mut self, id: ConnectionId, address: Address) {
-        let events = self.net_sender.clone();
-        let connection = Connection::open(id, &address, &self.connector, self.frame_max, events);
-        self.links.insert(id, Link::new(connection, address));
-    }
-
-    fn deliver(&mut self, delivery: evenkeel_core::Delivery<Slice>) {
-        let leased = |part: Part<Slice>| LeasedPart {
-            lease: self.leases.of(&part.partition),
-            records: PartitionRecords::new(part.partition, part.records),
-            next_offset: part.next_offset,
-            leader_epoch: part.leader_epoch,
-        };
-        let parts: Vec<_> = delivery.parts.into_iter().map(leased).collect();
-        for part in &parts {
-            self.metrics.on_delivered(part.records.partition(), part.next_offset);
-        }
-        self.tell(Event::Deliver(Delivery { number: delivery.number, parts }));
-    }
-
-    fn assign(&mut self, assignment: &Assignment) {
-        trace::assigned(&self.teller, &self.codec.group, &assignment.partitions);
-        self.metrics.on_assigned(&assignment.partitions);
-        let member = assignment.owner.map(|owner| -> (Arc<str>, Epoch) {
-            (self.codec.members.name(owner.member).as_str().into(), owner.epoch)
-        });
-        let partitions = Arc::new(assignment.partitions.clone());
-        let assigned = Assigned { partitions, member };
-        if self.note.as_ref().is_some_and(|note| note.amend(&assigned)) {
-            return;
-        }
-        let note = Note::new(assigned);
-        self.tell(Event::Assigned(note.clone()));
-        self.note = Some(note);
-    }
-
-    fn answer(&mut self, call: CallId, result: Result<Answer, CallFault>) {
-        if let Ok(Answer::Left { .. }) = result {
-            self.rebalances.on_left();
-        }
-        if let Some(Waiting { answer, .. }) = self.asked.remove(&call)
-            && let Err(Err(fault)) = answer.send(result)
-        {
-            trace::unheard(&self.teller, fault);
-        }
-    }
-
     async fn end(&mut self, report: CloseReport) {
         self.last.write(&mut self.net).await;
         self.rebalances.on_left();
@@ -477,12 +330,6 @@ impl Driver {
             Some(closing) => drop(closing.send(report)),
             None => trace::orphan_ended(&self.teller, &self.codec.group, &report),
         }
-    }
-
-    /// Tells the consumer, which may have been dropped.
-    fn tell(&mut self, event: Event) {
-        self.note = None;
-        let _ = self.events.send(self.metrics.queued(Queue::Background, event));
     }
 }
 

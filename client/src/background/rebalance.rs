@@ -10,11 +10,11 @@
 
 mod clocks;
 
+use super::Teller;
 use super::callback::Within;
 use super::story::Story;
 use super::trace::{Piece, left_ms};
 use super::word::{Rebalanced, Waited, Word};
-use super::Teller;
 use crate::telemetry::Metrics;
 use clocks::Clocks;
 use evenkeel_core::group::LostReason;

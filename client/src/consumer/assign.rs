@@ -4,8 +4,7 @@
 
 use super::Consumer;
 use crate::error::SubscribeError;
-use crate::link::Unanswered;
-use evenkeel_core::{CallFault, Command};
+use evenkeel_core::Command;
 use evenkeel_spec::words::{TopicName, TopicPartition};
 use std::collections::BTreeSet;
 
@@ -39,26 +38,6 @@ impl Consumer {
         self.attend_what_came();
         answer?;
         Ok(())
-    }
-}
-
-impl From<Unanswered> for SubscribeError {
-    fn from(unanswered: Unanswered) -> Self {
-        match unanswered {
-            Unanswered::Died(died) => Self::Background(died),
-            Unanswered::Fault(CallFault::Closed) => Self::Closed,
-            Unanswered::QueueFull(retry_after) => Self::QueueFull { retry_after },
-            Unanswered::Fault(CallFault::Exclusive) => Self::Exclusive,
-            Unanswered::Fault(CallFault::NoGroupId) => Self::NoGroupId,
-            Unanswered::Fault(
-                CallFault::QueueFull
-                | CallFault::TimedOut { .. }
-                | CallFault::NotAssigned(_)
-                | CallFault::NoOffset(_)
-                | CallFault::Commit(_)
-                | CallFault::Refused(_),
-            ) => Self::LeaveUnconfirmed,
-        }
     }
 }
 

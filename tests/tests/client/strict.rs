@@ -358,7 +358,7 @@ async fn a_queue_that_other_tasks_keep_full_refuses_at_once_and_keeps_nobody_fro
     let begin = Instant::now();
     let refused = consumer.commit().await;
     let wait = |refused| match refused {
-        Err(evenkeel::CommitError::QueueFull { retry_after }) => retry_after,
+        Err(evenkeel::CommitError::QueueFull(full)) => full.retry_after,
         other => panic!("{other:?}"),
     };
     let (first, second) = (wait(refused), wait(consumer.commit().await));

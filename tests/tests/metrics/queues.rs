@@ -11,9 +11,8 @@ use tokio::time::{Instant, advance, sleep};
 
 /// Of one queue and event: how many, and the sum of their times.
 fn timed(shown: &Shown, name: &str, event: &str) -> [f64; 2] {
-    ["count", "sum"].map(|of| {
-        shown.get(&format!("{name}{{event={event}}}.{of}")).unwrap_or_default()
-    })
+    ["count", "sum"]
+        .map(|of| shown.get(&format!("{name}{{event={event}}}.{of}")).unwrap_or_default())
 }
 
 #[tokio::test(start_paused = true)]
