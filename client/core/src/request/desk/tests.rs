@@ -193,6 +193,20 @@ fn a_lookup_passes_a_parked_fetch_and_metadata_only_a_throttle() {
     assert_eq!(ask(&mut world, "metadata"), SECOND);
 }
 
+/// With a connection of its own for the group, nothing else takes it, and there are no others.
+#[test]
+fn a_dedicated_connection_is_for_the_group_alone() {
+    let mut world = World::new();
+    world.desk.config.dedicated = true;
+    world.own(Lane::Records, "fetch", Word::Nothing);
+    assert_eq!(world.own(Lane::System, "heartbeat", Word::Presence).1, SECOND);
+    let ticket = world.desk.open_own(Kind::ListOffsets, Lane::System);
+    let askers = vec![Asker { ticket, purpose: "positions" }];
+    let ask = Ask("positions", Word::Nothing);
+    let to = To::Leader(NODE);
+    assert_eq!(world.desk.ask(to, Lane::System, ask, askers, &mut world.orders), FIRST);
+}
+
 #[test]
 fn an_acknowledgement_follows_the_commit_and_a_leave_the_heartbeat() {
     let mut world = World::new();
