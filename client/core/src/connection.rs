@@ -6,6 +6,10 @@
 //! answered on a Kafka connection, so an answer belongs to the oldest request or to none.
 //! spec/10-requests.md.
 
+mod order;
+
+pub use order::{ConnectionTimer, Names, Order};
+
 use crate::output::{Cause, DisconnectReason, Misbehaved};
 use crate::request::Mutant;
 use crate::request::desk::Renumbered;
@@ -13,74 +17,6 @@ use crate::request::queue::{Lane, Question, Queue, Waiting, Word};
 use crate::{ConnectionId, RequestId};
 use evenkeel_spec::words::Step;
 use std::collections::VecDeque;
-
-/// What a connection wants to be done.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Order<Q, A> {
-    /// Connect, as this attempt.
-    Open(ConnectionId),
-    /// Close it.
-    Close(ConnectionId, DisconnectReason),
-    /// Ask for the API versions.
-    Handshake(ConnectionId, RequestId),
-    /// Send a request.
-    Send {
-        /// On which connection.
-        connection: ConnectionId,
-        /// Under which name.
-        request: RequestId,
-        /// Of which lane.
-        lane: Lane,
-        /// What.
-        question: Q,
-    },
-    /// The fate of what this one asked for is unknown.
-    Lost {
-        /// Who waits.
-        asker: A,
-        /// Whether it was on the wire.
-        was_sent: bool,
-    },
-    /// Arm one of its timers.
-    Arm(ConnectionTimer, Step),
-    /// Disarm one of its timers, armed or not.
-    Disarm(ConnectionTimer),
-}
-
-/// A timer of one connection.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum ConnectionTimer {
-    /// `socket.connection.setup.timeout.ms` since the attempt started.
-    Setup,
-    /// The next attempt may start: `reconnect.backoff.ms` doubled at each step.
-    Reconnect,
-    /// The broker reads again. Its duration is the broker's word.
-    Throttle,
-    /// `connections.max.idle.ms` since the last answer.
-    Idle,
-    /// `request.timeout.ms` since this request was sent.
-    Request(RequestId),
-}
-
-/// The source of names that are never used twice.
-#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
-pub struct Names {
-    connection: u64,
-    request: u32,
-}
-
-impl Names {
-    fn connection(&mut self) -> ConnectionId {
-        self.connection += 1;
-        ConnectionId(self.connection)
-    }
-
-    /// Wraps at 31 bits: by then the first ones are long answered.
-    fn request(&mut self) -> RequestId {
-        self.request = (self.request + 1) & 0x7fff_ffff;
-        RequestId(self.request)
-    }
-}
 
 /// One connection. `Q` is what is asked, `A` who waits for the answer.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
