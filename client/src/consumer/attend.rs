@@ -29,7 +29,7 @@ pub(crate) struct Attendance {
     delivery: Option<Delivery>,
     /// The records of the delivery's first part, where a stream is in the middle of it.
     streamed: VecDeque<OwnedRecord>,
-    /// What a call that returns no errors of the background was told: for the next poll.
+    /// What a call was told that returns none of it: for the next poll.
     failed: VecDeque<PollError>,
     /// The empty note of streamed offsets, made once.
     no_metadata: Arc<str>,
@@ -150,9 +150,14 @@ impl Attendance {
         while self.running.is_none() {
             let Ok(event) = self.told.events.try_recv() else { return };
             if let Some(News::Failed(error)) = self.on_event(event, assigned) {
-                self.failed.push_back(error);
+                self.keep([error]);
             }
         }
+    }
+
+    /// The next poll tells it. Few wait: the background tells one in each poll.
+    pub(crate) fn keep(&mut self, errors: impl IntoIterator<Item = PollError>) {
+        self.failed.extend(errors);
     }
 
     /// `None`: a callback was begun.

@@ -149,7 +149,7 @@ impl Consumer {
         self.attendance().enter();
         let taken = self.link.taken();
         let asked = self.link.ask_own(|call| Command::Unsubscribe { call, taken });
-        let mut failed = None;
+        let (mut failed, mut kept) = (None, Vec::new());
         let mut asked = pin!(asked);
         let answer = poll_fn(|context| {
             loop {
@@ -163,14 +163,16 @@ impl Consumer {
                     }))) => {
                         failed = Some(SubscribeError::Listener { method, reason });
                     }
+                    Poll::Ready(Some(News::Failed(error))) => kept.push(error),
                     // Not taken, so that no commit of a callback covers it.
-                    Poll::Ready(Some(News::Delivered | News::Failed(_) | News::Assigned)) => {}
+                    Poll::Ready(Some(News::Delivered | News::Assigned)) => {}
                     // The background is gone; the answer says so.
                     Poll::Ready(None) => return asked.as_mut().poll(context),
                 }
             }
         })
         .await;
+        self.attendance().keep(kept);
         self.attend_what_came();
         self.attendance().discard();
         if answer? == (Answer::Left { confirmed: false }) {

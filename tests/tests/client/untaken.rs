@@ -1,8 +1,10 @@
 //! What was delivered and not returned: it is returned later, or nobody's; no commit covers it.
 
-use crate::support::{InMemory, Read, SECOND, append_numbered, committed, member, read};
+use crate::support::{
+    InMemory, Read, SECOND, append_numbered, committed, member, read, unrecorded,
+};
 use evenkeel::{
-    Consumer, ListenerError, Offset, RebalanceContext, RebalanceListener, TopicPartition,
+    Consumer, ListenerError, Offset, PollError, RebalanceContext, RebalanceListener, TopicPartition,
 };
 use evenkeel_broker::Cluster;
 use evenkeel_tests::validated::Validated;
@@ -153,4 +155,20 @@ async fn a_poll_after_a_seek_in_the_middle_of_a_stream_asks_for_the_next_records
     assert_eq!(records.iter().next().map(|record| record.offset), Some(Offset(3)));
     assert!(began.elapsed() < 5 * SECOND, "{:?}", began.elapsed());
     assert!(consumer.close(SECOND).await.left);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_dropped_poll_was_told_is_told_after_an_unsubscribe() {
+    let cluster = cluster(1, 0);
+    let builder = unrecorded(&cluster, "g", 1).bootstrap_servers("nobody:9092");
+    let mut consumer = builder.build().expect("valid");
+    consumer.subscribe(["t"]).await.expect("subscribed");
+    {
+        let mut poll = pin!(consumer.poll(3_600 * SECOND));
+        poll_fn(|context| Poll::Ready(assert!(poll.as_mut().poll(context).is_pending()))).await;
+        sleep(61 * SECOND).await;
+    }
+    let unsubscribed = consumer.unsubscribe().await;
+    let told = consumer.poll(SECOND).await.expect_err("nobody was reached");
+    assert!(matches!(told, PollError::NoBroker { .. }), "{told:?}, {unsubscribed:?}");
 }
