@@ -6,7 +6,7 @@ use crate::error::{CommitError, LookupError, PositionError};
 use crate::link::{Call, Commit, Link};
 use evenkeel_core::request::OffsetAt;
 use evenkeel_core::{Answer, Command, SeekTo};
-use evenkeel_spec::words::{Committed, Offset, TopicName, TopicPartition};
+use evenkeel_spec::words::{Committed, LeaderEpoch, Offset, TopicName, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -197,6 +197,9 @@ impl RebalanceContext {
 pub enum Seek {
     /// To this offset, which need not exist.
     Offset(Offset),
+    /// The same, after a record of this leader epoch: a log that has lost that record is noticed
+    /// before anything is read from there, as after a committed offset (KIP-320).
+    OffsetAndEpoch(Offset, LeaderEpoch),
     /// To the oldest record.
     Beginning,
     /// After the newest record.
@@ -206,6 +209,16 @@ pub enum Seek {
 impl From<Offset> for Seek {
     fn from(offset: Offset) -> Self {
         Self::Offset(offset)
+    }
+}
+
+/// As a commit left it.
+impl From<Committed> for Seek {
+    fn from(committed: Committed) -> Self {
+        match committed.leader_epoch {
+            Some(epoch) => Self::OffsetAndEpoch(committed.offset, epoch),
+            None => Self::Offset(committed.offset),
+        }
     }
 }
 
@@ -228,6 +241,7 @@ pub(crate) async fn seek(
 pub(crate) fn sought(link: &Arc<Link>, partition: &TopicPartition, to: Seek) -> Call {
     let to = match to {
         Seek::Offset(offset) => SeekTo::Offset(offset),
+        Seek::OffsetAndEpoch(offset, epoch) => SeekTo::OffsetAndEpoch(offset, epoch),
         Seek::Beginning => SeekTo::Beginning,
         Seek::End => SeekTo::End,
     };

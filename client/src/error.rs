@@ -10,7 +10,7 @@ use crate::listener::ListenerMethod;
 use crate::record::RecordError;
 use evenkeel_core::group::Fault;
 use evenkeel_core::{Address, PollFault};
-use evenkeel_spec::words::{ErrorCode, GroupId, Offset, TopicName, TopicPartition};
+use evenkeel_spec::words::{Committed, ErrorCode, GroupId, Offset, TopicName, TopicPartition};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,6 +90,19 @@ pub enum PollError {
         partition: TopicPartition,
         /// The position.
         offset: Offset,
+    },
+    /// The partition's log has lost what was read of it, as after an unclean leader election, and
+    /// `auto.offset.reset` is `none`. What was read may have been replaced by other records (KIP-320).
+    /// Nothing is returned of it until the application seeks: to `diverging` to read on without a gap.
+    #[error("{partition}: the log has lost what was read before {}{}; auto.offset.reset is none: seek", .offset.0, diverges(.diverging.as_ref()))]
+    LogTruncated {
+        /// The partition.
+        partition: TopicPartition,
+        /// The position.
+        offset: Offset,
+        /// From where on the log has other records, or none, and the leader epoch before it; `None`:
+        /// its leader does not know.
+        diverging: Option<Committed>,
     },
     /// Records cannot be read. The position stays before them and they are fetched again; to go on
     /// without them, seek past them.
@@ -345,6 +358,13 @@ impl PollError {
             PollFault::OffsetOutOfRange { partition, offset } => {
                 Self::OffsetOutOfRange { partition, offset }
             }
+            PollFault::Truncated { partition, offset, diverging } => {
+                let diverging = diverging.map(|end| Committed {
+                    leader_epoch: Some(end.leader_epoch),
+                    ..Committed::at(end.offset)
+                });
+                Self::LogTruncated { partition, offset, diverging }
+            }
             PollFault::Records { partition, fault } => Self::Record { partition, error: fault },
             PollFault::Topic { topic, error } => Self::Topic { topic, code: error },
             PollFault::Partition { partition, error } => Self::Partition { partition, code: error },
@@ -366,6 +386,10 @@ fn last_error(last: &Option<ErrorCode>) -> String {
 }
 
 /// What to do about a code, where Kafka's name does not say it.
+fn diverges(from: Option<&Committed>) -> String {
+    from.map_or_else(String::new, |from| format!(", from {} on", from.offset.0))
+}
+
 fn advice(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::GroupAuthorizationFailed => "; grant the principal READ on the group",

@@ -37,6 +37,7 @@ pub struct Taken<P> {
     pub records: usize,
     /// The position after them.
     pub next_offset: Offset,
-    /// The leader epoch of the last one, if known (KIP-320).
+    /// The leader epoch of the last batch that was passed, also of one without records to hand out;
+    /// `None`: it has none (KIP-320).
     pub leader_epoch: Option<LeaderEpoch>,
 }

@@ -2,7 +2,7 @@
 
 use crate::request::OffsetAt;
 use crate::{CallId, Incarnation};
-use evenkeel_spec::words::{Committed, Offset, TopicName, TopicPartition};
+use evenkeel_spec::words::{Committed, LeaderEpoch, Offset, TopicName, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -174,6 +174,9 @@ pub enum Command {
 pub enum SeekTo {
     /// To this offset, which need not exist.
     Offset(Offset),
+    /// The same, after a record of this leader epoch: validated before anything is read from there
+    /// (KIP-320).
+    OffsetAndEpoch(Offset, LeaderEpoch),
     /// To the oldest record.
     Beginning,
     /// After the newest record (the last stable one with `read_committed`).

@@ -84,6 +84,17 @@ impl Commit {
         }
     }
 
+    /// The log lost what lies beyond: nothing beyond counts as returned, released or accepted (P8).
+    pub fn on_truncated(&mut self, partition: TopicIdPartition, to: &Committed) {
+        let Some(progress) = self.progress.get_mut(&partition) else { return };
+        progress.accepted.take_if(|accepted| accepted.offset > to.offset);
+        for mark in [&mut progress.unreleased, &mut progress.released].into_iter().flatten() {
+            if mark.offset > to.offset {
+                mark.clone_from(to);
+            }
+        }
+    }
+
     /// The application is done with everything that it was given (O1).
     pub fn release(&mut self) {
         for progress in self.progress.values_mut() {

@@ -116,7 +116,7 @@ pub enum Reason {
     Unsubscribed,
     /// The application paused it.
     Paused,
-    /// It has no position, or one outside of the log, and `auto.offset.reset` is `none`: seek.
+    /// It has no position, or one outside of the log or after what the log has lost, and `auto.offset.reset` is `none`: seek.
     NeedsSeek,
     /// Its topic is not known yet.
     AwaitingMetadata,
@@ -136,6 +136,11 @@ pub enum Reason {
     },
     /// The offset to start from is being looked up: a reset, or a seek to an end.
     Resetting {
+        /// By the leader.
+        broker: NodeId,
+    },
+    /// Another leader than now wrote what was read: whether its log has that is being asked.
+    Validating {
         /// By the leader.
         broker: NodeId,
     },
@@ -222,6 +227,8 @@ pub enum Aim {
     CommittedOffset,
     /// The offset to start from.
     StartOffset,
+    /// Whether its log has what was read.
+    Validation,
     /// Records.
     Records,
 }

@@ -454,8 +454,9 @@ impl<C: Chunk> Stream<C> {
     ) {
         assert!(taken.records <= *left, "a chunk gives no more records than it is asked for");
         *left -= taken.records;
-        let leader_epoch = taken.leader_epoch.or(self.returned.leader_epoch);
         let offset = taken.next_offset.max(self.returned.offset);
+        let is_moved = offset > self.returned.offset;
+        let leader_epoch = if is_moved { taken.leader_epoch } else { self.returned.leader_epoch };
         self.returned = Position { offset, leader_epoch };
         harvest.advanced.insert(id, self.returned);
         if taken.records > 0 {

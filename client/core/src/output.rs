@@ -4,7 +4,7 @@ use crate::group::{CommitError, Fault, LostReason};
 use crate::request::ledger::Ticket;
 use crate::request::queue::Lane;
 use crate::request::{
-    Counts, Ended, GroupDescription, Kind, ListedOffset, Request, TopicDescription,
+    Counts, Ended, EpochEnd, GroupDescription, Kind, ListedOffset, Request, TopicDescription,
 };
 use crate::{Address, CallId, Chunk, ConnectionId, Incarnation, RequestId, Time};
 use evenkeel_spec::words::{
@@ -207,6 +207,15 @@ pub enum PollFault<F> {
         /// The position.
         offset: Offset,
     },
+    /// The log has lost what was read of it, and there is no reset policy: seek.
+    Truncated {
+        /// Which partition.
+        partition: TopicPartition,
+        /// The position.
+        offset: Offset,
+        /// From where on the log has other records, or none; `None`: its leader does not know.
+        diverging: Option<EpochEnd>,
+    },
     /// A record cannot be read. The position stays before it; it is fetched again.
     Records {
         /// Which partition.
@@ -288,6 +297,16 @@ pub enum Warning {
         partition: TopicPartition,
         /// Where it was.
         offset: Offset,
+    },
+    /// The log has lost what was read of it (KIP-320).
+    Truncated {
+        /// Which partition.
+        partition: TopicPartition,
+        /// The position.
+        offset: Offset,
+        /// Where reading goes on: from there on the log has other records, or none; `None`: its
+        /// leader does not know, and the position is reset.
+        diverging: Option<EpochEnd>,
     },
     /// Partitions were lost, not revoked: others may own them already.
     PartitionsLost {

@@ -1,8 +1,13 @@
-//! Where each owned partition is read next: committed offset, reset policy, seek.
+//! Where each owned partition is read next: committed offset, reset policy, seek, validation.
+//! spec/11-positions.md.
 //!
-//! Decides which offset to look up and what an answer makes of it. Each lookup carries the
-//! incarnation of the ownership and seek that it was made for, so that a late answer never touches
-//! a newer one (KAFKA-17674). Sending, backoffs' lengths and the records are not its business.
+//! Decides which offset to look up, when a position is held against its leader's log
+//! ([`validation`]), and what an answer makes of it. Each lookup carries the incarnation of the
+//! ownership, seek and leader epoch that it was made for, so that a late answer never touches a
+//! newer one (P7). Sending, backoffs' lengths and the records are not its business.
+
+mod partition;
+mod validation;
 
 use crate::disposition::data_path::{Action, data_path};
 use crate::request::{ListedOffset, OffsetAt};
@@ -10,7 +15,10 @@ use crate::{Incarnation, Incarnations, OffsetReset, SeekTo};
 use evenkeel_spec::words::{
     Committed, ErrorCode, LeaderEpoch, Offset, Partitions, Step, TopicIdPartition,
 };
+pub(crate) use partition::Standing;
+use partition::{Partition, Phase};
 use std::collections::BTreeMap;
+pub(crate) use validation::Truncation;
 
 /// What a position wants to be done.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -21,12 +29,17 @@ pub(crate) enum Order {
     Disarm(TopicIdPartition),
     /// Start reading here: what was read of it elsewhere is void.
     Start(TopicIdPartition, Position),
+    /// Read nothing of it for now: what was read and not returned is void.
+    Stop(TopicIdPartition),
     /// What is known of leaders is old.
     RefreshMetadata,
     /// The coordinator says that it is none.
     NotCoordinator,
     /// The position lay outside of the log and is reset.
     WarnReset(TopicIdPartition, Offset),
+    /// The log lost what was read of it: reading goes on where it differs, or, where that is not
+    /// known, the position is reset.
+    WarnTruncated(Truncation),
     /// Tell the application.
     Tell(Tell),
 }
@@ -38,6 +51,8 @@ pub(crate) enum Tell {
     NoOffset(TopicIdPartition),
     /// It has no record at this offset, and the policy is `none`.
     OutOfRange(TopicIdPartition, Offset),
+    /// It has lost what was read of it, and the policy is `none`.
+    Truncated(Truncation),
     /// A broker refuses to say where to read.
     Partition(TopicIdPartition, ErrorCode),
 }
@@ -47,7 +62,7 @@ pub(crate) enum Tell {
 pub(crate) struct Position {
     /// The next record.
     pub(crate) offset: Offset,
-    /// The leader epoch of the one before it, if known.
+    /// The leader epoch of what was read before it, if known.
     pub(crate) leader_epoch: Option<LeaderEpoch>,
 }
 
@@ -59,54 +74,6 @@ pub(crate) struct Positions {
     has_group: bool,
     partitions: BTreeMap<TopicIdPartition, Partition>,
     incarnations: Incarnations,
-}
-
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-struct Partition {
-    incarnation: Incarnation,
-    phase: Phase,
-    /// A backoff is running.
-    pausing: bool,
-    step: Step,
-    /// The group allows fetching.
-    fetching: bool,
-    /// The group is about to revoke it.
-    withheld: bool,
-    /// The application paused it.
-    paused: bool,
-}
-
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-enum Phase {
-    /// The committed offset is to be looked up; `asked`: it is being.
-    Committed { asked: bool },
-    /// This offset is to be listed.
-    Listed { start: Start, asked: bool },
-    /// Reading.
-    At(Position),
-    /// Nothing but a seek helps; the application is told at each poll.
-    Stuck(Tell),
-}
-
-/// What keeps a partition from being read, as far as its position knows.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Standing {
-    /// The group is about to revoke it.
-    Withheld,
-    /// The group does not allow fetching yet.
-    Unopened,
-    /// The application paused it.
-    Paused,
-    /// Only a seek helps.
-    Stuck,
-    /// The backoff before the next lookup is running.
-    Pausing,
-    /// The committed offset is to be looked up; `asked`: it is being.
-    Committed { asked: bool },
-    /// The offset to start from is to be listed; `asked`: it is being.
-    Listed { asked: bool },
-    /// Nothing: it has a position.
-    Open,
 }
 
 /// Where a reset or a seek starts.
@@ -141,15 +108,7 @@ impl Positions {
     /// These are owned from now on.
     pub(crate) fn on_owned(&mut self, owned: &Partitions) {
         for &id in owned {
-            let mut partition = Partition {
-                incarnation: self.incarnations.start(),
-                phase: Phase::Committed { asked: false },
-                pausing: false,
-                step: Step::FIRST,
-                fetching: false,
-                withheld: false,
-                paused: false,
-            };
+            let mut partition = Partition::new(self.incarnations.start());
             if !self.has_group {
                 partition.reset(self.policy, Tell::NoOffset(id));
             }
@@ -197,9 +156,11 @@ impl Positions {
         out.push(Order::Disarm(id));
         partition.phase = match to {
             SeekTo::Offset(offset) => {
-                let position = Position { offset, leader_epoch: None };
-                out.push(Order::Start(id, position));
-                Phase::At(position)
+                return partition.start(id, Position { offset, leader_epoch: None }, out);
+            }
+            SeekTo::OffsetAndEpoch(offset, epoch) => {
+                let position = Position { offset, leader_epoch: Some(epoch) };
+                return partition.begin(id, position, out);
             }
             SeekTo::Beginning => Phase::Listed { start: Start::Earliest, asked: false },
             SeekTo::End => Phase::Listed { start: Start::Latest, asked: false },
@@ -234,7 +195,9 @@ impl Positions {
     /// The lookup of a partition goes out.
     pub(crate) fn on_asked(&mut self, id: TopicIdPartition) {
         match &mut self.get(id).phase {
-            Phase::Committed { asked } | Phase::Listed { asked, .. } => *asked = true,
+            Phase::Committed { asked }
+            | Phase::Listed { asked, .. }
+            | Phase::Validating { asked, .. } => *asked = true,
             Phase::At(_) | Phase::Stuck(_) => unreachable!("it has a position"),
         }
     }
@@ -253,7 +216,7 @@ impl Positions {
             Ok(Some(committed)) => {
                 let position =
                     Position { offset: committed.offset, leader_epoch: committed.leader_epoch };
-                partition.start(id, position, out);
+                partition.begin(id, position, out);
             }
             Ok(None) => partition.reset(policy, Tell::NoOffset(id)),
             Err(code) => {
@@ -270,7 +233,8 @@ impl Positions {
         }
     }
 
-    /// An offset was listed; `None`: no record is that young.
+    /// An offset was listed; `None`: no record is that young. Its leader epoch is that of no record
+    /// that was read, so that there is nothing to validate (P3).
     pub(crate) fn on_listed(
         &mut self,
         id: TopicIdPartition,
@@ -281,7 +245,7 @@ impl Positions {
         let Some(partition) = self.current(id, incarnation) else { return };
         match answer {
             Ok(Some(found)) => {
-                let position = Position { offset: found.offset, leader_epoch: found.leader_epoch };
+                let position = Position { offset: found.offset, leader_epoch: None };
                 partition.start(id, position, out);
             }
             // Both ends of a log are always there: a broker that says otherwise is asked later.
@@ -354,7 +318,10 @@ impl Positions {
     pub(crate) fn position(&self, id: TopicIdPartition) -> Option<Position> {
         match self.partitions.get(&id)?.phase {
             Phase::At(position) => Some(position),
-            Phase::Committed { .. } | Phase::Listed { .. } | Phase::Stuck(_) => None,
+            Phase::Committed { .. }
+            | Phase::Listed { .. }
+            | Phase::Validating { .. }
+            | Phase::Stuck(_) => None,
         }
     }
 
@@ -362,7 +329,11 @@ impl Positions {
     pub(crate) fn stuck(&self) -> impl Iterator<Item = (TopicIdPartition, Tell)> {
         self.partitions.iter().filter_map(|(id, partition)| match partition.phase {
             Phase::Stuck(tell) if !partition.withheld => Some((*id, tell)),
-            Phase::Stuck(_) | Phase::Committed { .. } | Phase::Listed { .. } | Phase::At(_) => None,
+            Phase::Stuck(_)
+            | Phase::Committed { .. }
+            | Phase::Listed { .. }
+            | Phase::Validating { .. }
+            | Phase::At(_) => None,
         })
     }
 
@@ -398,47 +369,6 @@ impl Positions {
         incarnation: Incarnation,
     ) -> Option<&mut Partition> {
         self.partitions.get_mut(&id).filter(|partition| partition.incarnation == incarnation)
-    }
-}
-
-impl Partition {
-    fn standing(&self) -> Standing {
-        match self.phase {
-            _ if self.withheld => Standing::Withheld,
-            _ if !self.fetching => Standing::Unopened,
-            _ if self.paused => Standing::Paused,
-            Phase::Stuck(_) => Standing::Stuck,
-            Phase::Committed { .. } | Phase::Listed { .. } if self.pausing => Standing::Pausing,
-            Phase::Committed { asked } => Standing::Committed { asked },
-            Phase::Listed { asked, .. } => Standing::Listed { asked },
-            Phase::At(_) => Standing::Open,
-        }
-    }
-
-    fn start(&mut self, id: TopicIdPartition, position: Position, out: &mut Vec<Order>) {
-        self.phase = Phase::At(position);
-        self.step = Step::FIRST;
-        out.push(Order::Start(id, position));
-    }
-
-    fn reset(&mut self, policy: OffsetReset, otherwise: Tell) {
-        let listed = |start| Phase::Listed { start, asked: false };
-        self.phase = match policy {
-            OffsetReset::Earliest => listed(Start::Earliest),
-            OffsetReset::Latest => listed(Start::Latest),
-            OffsetReset::ByDuration(ms) => listed(Start::Age(ms)),
-            OffsetReset::None => Phase::Stuck(otherwise),
-        };
-    }
-
-    fn pause(&mut self, id: TopicIdPartition, out: &mut Vec<Order>) {
-        match &mut self.phase {
-            Phase::Committed { asked } | Phase::Listed { asked, .. } => *asked = false,
-            Phase::At(_) | Phase::Stuck(_) => unreachable!("nothing is looked up for it"),
-        }
-        self.pausing = true;
-        out.push(Order::Backoff(id, self.step));
-        self.step = self.step.next();
     }
 }
 

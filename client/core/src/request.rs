@@ -75,6 +75,13 @@ pub enum Request {
         /// Of every topic in it.
         names: TopicNames,
     },
+    /// `OffsetForLeaderEpoch` (key 23). Not every broker speaks it.
+    OffsetForLeaderEpoch {
+        /// What is asked of which partition.
+        partitions: BTreeMap<TopicIdPartition, EpochQuestion>,
+        /// Of every topic in it.
+        names: TopicNames,
+    },
     /// `Fetch` (key 1), without a session (session id 0, epoch -1).
     Fetch(Fetch),
 }
@@ -105,6 +112,10 @@ impl queue::Question for Request {
                 Self::ListOffsets { partitions: some, isolation: same, .. },
             ) => isolation == same && some.iter().all(|(id, at)| all.get(id) == Some(at)),
             (
+                Self::OffsetForLeaderEpoch { partitions: all, .. },
+                Self::OffsetForLeaderEpoch { partitions: some, .. },
+            ) => some.iter().all(|(id, question)| all.get(id) == Some(question)),
+            (
                 Self::ApiVersions
                 | Self::Metadata { .. }
                 | Self::TopicsById { .. }
@@ -115,6 +126,7 @@ impl queue::Question for Request {
                 | Self::OffsetCommit { .. }
                 | Self::OffsetFetch { .. }
                 | Self::ListOffsets { .. }
+                | Self::OffsetForLeaderEpoch { .. }
                 | Self::Fetch(_),
                 _,
             ) => false,
@@ -137,6 +149,7 @@ impl queue::Question for Request {
             | Self::DescribeGroup
             | Self::OffsetFetch { .. }
             | Self::ListOffsets { .. }
+            | Self::OffsetForLeaderEpoch { .. }
             | Self::Fetch(_) => queue::Word::Nothing,
         }
     }
@@ -153,6 +166,7 @@ impl queue::Question for Request {
             Self::OffsetCommit { .. } => Kind::OffsetCommit,
             Self::OffsetFetch { .. } => Kind::OffsetFetch,
             Self::ListOffsets { .. } => Kind::ListOffsets,
+            Self::OffsetForLeaderEpoch { .. } => Kind::OffsetForLeaderEpoch,
             Self::Fetch(_) => Kind::Fetch,
         }
     }
@@ -176,6 +190,24 @@ pub enum OffsetAt {
     Latest,
     /// The first record's not older than this date, milliseconds since 1970.
     Timestamp(u64),
+}
+
+/// One partition of an `OffsetForLeaderEpoch` request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct EpochQuestion {
+    /// Whose end is asked for: the leader epoch of what was read last.
+    pub leader_epoch: LeaderEpoch,
+    /// The newest leader epoch that the asker knows of, so that a stale leader refuses.
+    pub current: LeaderEpoch,
+}
+
+/// Where a leader epoch ends in a leader's log.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct EpochEnd {
+    /// The greatest epoch of that log that is not beyond the one that was asked for.
+    pub leader_epoch: LeaderEpoch,
+    /// Where the next one begins, or the log ends.
+    pub offset: Offset,
 }
 
 /// A `Fetch` request.
@@ -239,6 +271,8 @@ pub enum Response<C> {
     OffsetFetch(OffsetsFetched),
     /// To [`Request::ListOffsets`]: `None` where no record is that young.
     ListOffsets(BTreeMap<TopicIdPartition, Result<Option<ListedOffset>, ErrorCode>>),
+    /// To [`Request::OffsetForLeaderEpoch`]: `None` where the leader does not know the epoch.
+    OffsetForLeaderEpoch(BTreeMap<TopicIdPartition, Result<Option<EpochEnd>, ErrorCode>>),
     /// To [`Request::Fetch`].
     Fetch(Result<BTreeMap<TopicIdPartition, Result<Fetched<C>, ErrorCode>>, ErrorCode>),
 }
@@ -254,6 +288,7 @@ impl<C> Response<C> {
             Self::Group(answer) => Self::Group(answer.clone()),
             Self::OffsetFetch(answer) => Self::OffsetFetch(answer.clone()),
             Self::ListOffsets(answer) => Self::ListOffsets(answer.clone()),
+            Self::OffsetForLeaderEpoch(answer) => Self::OffsetForLeaderEpoch(answer.clone()),
             Self::ApiVersions(_) | Self::Heartbeat(_) | Self::OffsetCommit(_) | Self::Fetch(_) => {
                 return None;
             }
@@ -272,7 +307,7 @@ impl<C> Response<C> {
             Self::OffsetCommit(answer) => answer.as_ref().err().copied(),
             Self::OffsetFetch(answer) => answer.as_ref().err().copied(),
             Self::Fetch(answer) => answer.as_ref().err().copied(),
-            Self::ApiVersions(_) | Self::ListOffsets(_) => None,
+            Self::ApiVersions(_) | Self::ListOffsets(_) | Self::OffsetForLeaderEpoch(_) => None,
         }
     }
 }

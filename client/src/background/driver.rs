@@ -16,7 +16,7 @@ use crate::net::transport::Connector;
 use crate::record::{Chunk, ChunkOptions};
 use crate::recorder::Recorder;
 use crate::telemetry::{Metrics, Queued};
-use crate::wire::{Codec, Members};
+use crate::wire::{Api, Codec, Members};
 use bytes::Bytes;
 use evenkeel_core::turn::{Branch, Ready, Shares, Turn};
 use evenkeel_core::{
@@ -52,7 +52,7 @@ pub(super) struct Driver {
     turn: Turn,
     arrived: Arrived,
     /// What was to be sent to brokers that do not speak it.
-    unspoken: Vec<(ConnectionId, RequestId)>,
+    unspoken: Vec<(ConnectionId, RequestId, Api)>,
     closing: Option<oneshot::Sender<CloseReport>>,
     /// No handle is left that could say anything.
     is_orphaned: bool,

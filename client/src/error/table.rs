@@ -82,7 +82,7 @@ rows!(ConfigError, CONFIG: Unknown Refused IllFormed OutOfBounds Unsupported Mis
 rows!(SubscribeError, SUBSCRIBE: InvalidTopic InvalidPattern Listener LeaveUnconfirmed Exclusive NoGroupId
     QueueFull Closed Background);
 rows!(PollError, POLL: NoBroker Unsupported Fatal Refused NotSubscribed NoOffset OffsetOutOfRange
-    Record Topic Partition Listener Closed Background);
+    LogTruncated Record Topic Partition Listener Closed Background);
 rows!(CommitError, COMMIT: NotAMember NotAssigned OwnershipEnded Expired Refused TimedOut NoGroupId
     QueueFull Closed Background);
 rows!(PositionError, POSITION: NotAssigned NoOffset TimedOut QueueFull Closed Background);
@@ -287,6 +287,13 @@ const POLL: &[ErrorRow] = &[
         false,
         "seek, or set auto.offset.reset",
         ("OffsetOutOfRangeException", "names all such partitions; here each has its own"),
+    ),
+    row(
+        ("PollError", "LogTruncated"),
+        POLLS,
+        false,
+        "seek, to where the log diverges, or set auto.offset.reset",
+        ("LogTruncationException", "names all such partitions; here each has its own"),
     ),
     row(
         ("PollError", "Record"),

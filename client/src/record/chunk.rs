@@ -7,7 +7,7 @@
 //! partition end in silence. A fault is an error of [`Chunk::take`], after all records before it.
 
 use bytes::Bytes;
-use evenkeel_spec::words::Offset;
+use evenkeel_spec::words::{LeaderEpoch, Offset};
 
 use super::aborted::Aborted;
 use super::batch::{Head, offset};
@@ -46,6 +46,8 @@ pub struct Chunk {
     /// What stopped the cursor.
     stopped: Option<RecordError>,
     aborted: Aborted,
+    /// Of the last batch that was passed or entered.
+    leader_epoch: Option<LeaderEpoch>,
     next_offset: i64,
     end_offset: i64,
     decompressed_max: usize,
@@ -83,6 +85,7 @@ impl Chunk {
             open: None,
             stopped: None,
             aborted: Aborted::default(),
+            leader_epoch: None,
             next_offset,
             end_offset,
             // A frame is below 2 GiB; places in a body are 32 bits.
@@ -140,7 +143,7 @@ impl Chunk {
                 Ok(None) | Err(_) => break,
             }
         }
-        slice.advance(self.next_offset);
+        slice.advance(self.next_offset, self.leader_epoch);
         Ok(slice)
     }
 
@@ -157,6 +160,7 @@ impl Chunk {
                 return Ok(None);
             };
             let (run, end) = open.walk(&mut self.next_offset, records_max);
+            self.leader_epoch = open.head.leader_epoch();
             match end {
                 Ok(true) => {}
                 Ok(false) => self.open = Some(open),
@@ -189,7 +193,10 @@ impl Chunk {
                 self.open = Some(OpenBatch { head: batch.head, rest, left, delta_min: 0 });
                 return Ok(true);
             }
-            self.next_offset = self.next_offset.max(batch.head.next_offset());
+            if batch.head.next_offset() > self.next_offset {
+                self.next_offset = batch.head.next_offset();
+                self.leader_epoch = batch.head.leader_epoch();
+            }
         }
         self.fault_after.take().map_or(Ok(false), Err)
     }

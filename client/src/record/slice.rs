@@ -20,6 +20,7 @@ pub struct Slice {
     runs: Vec<Run>,
     len: usize,
     next_offset: i64,
+    leader_epoch: Option<LeaderEpoch>,
 }
 
 impl Slice {
@@ -43,11 +44,11 @@ impl Slice {
         offset(self.next_offset)
     }
 
-    /// The leader epoch of the last record's batch, for the committed offset and for truncation
-    /// detection (KIP-320).
+    /// The leader epoch of the last batch before [`Self::next_offset`], also of one that was skipped:
+    /// for the committed offset and for truncation detection (KIP-320). `None`: it has none.
     #[must_use]
     pub fn leader_epoch(&self) -> Option<LeaderEpoch> {
-        self.runs.last().and_then(|run| run.leader_epoch)
+        self.leader_epoch
     }
 
     /// The records, in offset order.
@@ -57,7 +58,7 @@ impl Slice {
     }
 
     pub(super) fn starting_at(next_offset: i64) -> Self {
-        Self { runs: Vec::new(), len: 0, next_offset }
+        Self { runs: Vec::new(), len: 0, next_offset, leader_epoch: None }
     }
 
     pub(super) fn push(&mut self, run: Run) {
@@ -65,8 +66,9 @@ impl Slice {
         self.runs.push(run);
     }
 
-    pub(super) fn advance(&mut self, next_offset: i64) {
+    pub(super) fn advance(&mut self, next_offset: i64, leader_epoch: Option<LeaderEpoch>) {
         self.next_offset = next_offset;
+        self.leader_epoch = leader_epoch;
     }
 }
 

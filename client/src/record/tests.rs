@@ -217,6 +217,33 @@ fn control_batches_are_passed_and_not_seen() {
     assert_eq!((offsets(&slice), slice.next_offset()), (vec![0, 1, 2, 4], Offset(5)));
 }
 
+/// P1: what a position is held against is the epoch of what lies right before it.
+#[test]
+fn the_epoch_before_the_position_is_that_of_the_last_batch_also_of_one_that_is_skipped() {
+    let epoch = |batch: BatchBuilder, epoch| batch.leader_epoch(epoch).build();
+    let batches = [
+        epoch(counted(0, 3), 4),
+        epoch(marker(3, 9, 1), 5),
+        epoch(counted(4, 2).producer(9, 0, 0).transactional(), 6),
+        epoch(BatchBuilder::new(6).last_offset_delta(1), 7),
+        counted(8, 2).build(),
+    ];
+    let aborted = AbortedTransaction { first_offset: 4, producer_id: 9 };
+    let mut chunk = chunk(&batches, 1).skip_aborted(vec![aborted]);
+    let mut seen = Vec::new();
+    for records_max in [1, 1, 1, 1] {
+        let slice = chunk.take(records_max).expect("legal");
+        let epoch = slice.leader_epoch().map(|epoch| epoch.0);
+        seen.push((offsets(&slice), slice.next_offset().0, epoch));
+    }
+    let expected =
+        [(vec![1], 2, Some(4)), (vec![2], 3, Some(4)), (vec![8], 9, None), (vec![9], 10, None)];
+    assert_eq!(seen, expected);
+    let skipped = Chunk::new(concat(&batches[1..4]), Offset(3), ChunkOptions::default());
+    let slice = skipped.skip_aborted(vec![aborted]).take(9).expect("legal");
+    assert_eq!((slice.next_offset(), slice.leader_epoch()), (Offset(8), Some(LeaderEpoch(7))));
+}
+
 /// A control batch that ends a transaction of `producer`: kind 0 aborts, 1 commits.
 fn marker(offset: i64, producer: i64, kind: u8) -> BatchBuilder {
     BatchBuilder::new(offset).producer(producer, 0, -1).transactional().control().record(

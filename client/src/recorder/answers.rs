@@ -2,6 +2,7 @@
 
 use super::{Recorder, line};
 use crate::record::Chunk;
+use crate::wire::Api;
 use evenkeel_core::request::{Answered, OffsetsFetched, Response};
 use evenkeel_core::{ConnectionId, Misbehaved, RequestId, Shell, Time};
 use evenkeel_spec::words::{ErrorCode, HeartbeatAnswer, NodeId, OffsetsCommitted};
@@ -47,12 +48,16 @@ impl Recorder {
             Response::ApiVersions(_)
             | Response::Topics(_)
             | Response::ListOffsets(_)
+            | Response::OffsetForLeaderEpoch(_)
             | Response::Fetch(_) => {}
         }
     }
 
-    /// The broker does not speak `ConsumerGroupDescribe`.
-    pub(crate) fn unspoken(&mut self, now: Time, request: RequestId) {
+    /// The broker does not speak an API, of which only `ConsumerGroupDescribe` is the group's.
+    pub(crate) fn unspoken(&mut self, now: Time, request: RequestId, api: Api) {
+        if api != Api::ConsumerGroupDescribe {
+            return;
+        }
         let errors = [ErrorCode::UnsupportedVersion].into();
         self.errors(now, "describe_group_answer", request, errors);
     }

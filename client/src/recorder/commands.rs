@@ -56,9 +56,13 @@ pub(super) fn write(recorder: &mut Recorder, now: Time, command: &Command) {
         Command::Seek { call, partition, to } => {
             let mut line = recorder.event(now, "seek");
             line = line.plain("call", call.0).text("partition", &partition.to_string());
-            if let SeekTo::Offset(offset) = to {
-                line = line.plain("to", offset.0);
-            }
+            line = match to {
+                SeekTo::Offset(offset) => line.plain("to", offset.0),
+                SeekTo::OffsetAndEpoch(offset, epoch) => {
+                    line.plain("to", offset.0).plain("leader_epoch", epoch.0)
+                }
+                SeekTo::Beginning | SeekTo::End => line,
+            };
             line.end();
         }
         Command::Close { taken, timeout_ms: _ } => {

@@ -12,7 +12,7 @@
 //! | the application | `subscribe` `assign` `unsubscribe` `poll` `poll_ended` `callback_ended` `commit` `seek` `close` `drop` `abandon` |
 //! | the network | `ready` `ended` `throttled` `metadata` `coordinator` `heartbeat_answer` `offset_commit_answer` `offset_fetch_answer` `describe_group_answer` |
 //! | to the network | `connect` `disconnect` `lookup` `heartbeat` `offset_commit` `offset_fetch` `describe_group` |
-//! | to the application | `callback` `records` `withdrawn` `poll_failed` `assignment` `answered` `lost` `closed` |
+//! | to the application | `callback` `records` `withdrawn` `poll_failed` `assignment` `answered` `lost` `truncated` `closed` |
 //!
 //! Partitions are `<topic id>-<index>` where the group protocol speaks, `<topic name>-<index>`
 //! where the application does. Records are counted, never shown.

@@ -101,6 +101,12 @@ pub(super) fn write(
             let line = lost(recorder.event(now, "lost"), *reason);
             line.texts("partitions", partitions).end();
         }
+        Output::Warn(Warning::Truncated { partition, diverging: Some(to), .. }) => recorder
+            .event(now, "truncated")
+            .text("partition", &partition.to_string())
+            .plain("to", to.offset.0)
+            .plain("leader_epoch", to.leader_epoch.0)
+            .end(),
         Output::Warn(_) | Output::Wait(_) => {}
         Output::Closed(report) => {
             recorder.event(now, "closed").plain("left", report.left).end();
@@ -143,6 +149,7 @@ fn send(
         | Request::TopicsById { .. }
         | Request::Topics { .. }
         | Request::ListOffsets { .. }
+        | Request::OffsetForLeaderEpoch { .. }
         | Request::Fetch(_) => return,
     };
     // Also one to another broker concerns the group once a lookup is on it.

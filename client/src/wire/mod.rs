@@ -12,6 +12,7 @@ mod api_08_offset_commit;
 mod api_09_offset_fetch;
 mod api_10_find_coordinator;
 mod api_18_api_versions;
+mod api_23_offset_for_leader_epoch;
 mod api_68_consumer_group_heartbeat;
 mod api_69_consumer_group_describe;
 pub(crate) mod frame;
@@ -103,6 +104,9 @@ impl Codec {
             Request::ListOffsets { partitions, isolation, names } => {
                 frame.encode(&api_02_list_offsets::request(partitions, *isolation, names))
             }
+            Request::OffsetForLeaderEpoch { partitions, names } => {
+                frame.encode(&api_23_offset_for_leader_epoch::request(partitions, names))
+            }
             Request::Fetch(fetch) => frame.encode(&api_01_fetch::request(fetch)),
         };
         Ok((bytes?, Sent { request, api, version }))
@@ -145,6 +149,9 @@ impl Codec {
                 api_09_offset_fetch::response(body, &self.group, names)?
             }
             Request::ListOffsets { names, .. } => api_02_list_offsets::response(body, names)?,
+            Request::OffsetForLeaderEpoch { names, .. } => {
+                api_23_offset_for_leader_epoch::response(body, names)?
+            }
             Request::Fetch(fetch) => api_01_fetch::response(body, fetch, self.chunks)?,
         };
         Ok((answer(answered), None))

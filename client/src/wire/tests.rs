@@ -2,6 +2,7 @@
 //! that no broker sends.
 
 mod describe;
+mod epochs;
 
 use super::{Codec, Members, Sent, Versions};
 use crate::record::{Chunk, ChunkOptions};
@@ -28,6 +29,7 @@ use kafka_protocol::messages::offset_commit_response::{
 use kafka_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
 };
+use kafka_protocol::messages::offset_for_leader_epoch_response::EpochEndOffset;
 use kafka_protocol::messages::{
     ApiVersionsResponse, BrokerId, ConsumerGroupDescribeResponse, ConsumerGroupHeartbeatRequest,
     ConsumerGroupHeartbeatResponse, FetchRequest, FetchResponse, FindCoordinatorResponse,
@@ -416,6 +418,8 @@ fn exchanges() -> Vec<(Request, Bytes)> {
     add(Request::FindCoordinator, &|version| frame(version, &answer));
     let answer = ConsumerGroupDescribeResponse::default().with_groups(vec![describe::group()]);
     add(Request::DescribeGroup, &|version| frame(version, &answer));
+    let answer = epochs::ends("t", EpochEndOffset::default());
+    add(epochs::request(), &|version| frame(version, &answer));
     let group = OffsetFetchResponseGroup::default()
         .with_group_id(StrBytes::from_static_str("g").into())
         .with_topics(vec![OffsetFetchResponseTopics::default()]);

@@ -10,7 +10,7 @@ use kafka_protocol::messages::{
     ConsumerGroupHeartbeatResponse, FetchRequest, FetchResponse, FindCoordinatorRequest,
     FindCoordinatorResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest,
     MetadataResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest,
-    OffsetFetchResponse,
+    OffsetFetchResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
 };
 use kafka_protocol::protocol::{Message, VersionRange};
 use std::collections::BTreeMap;
@@ -27,6 +27,7 @@ pub(crate) enum Api {
     OffsetFetch,
     FindCoordinator,
     ApiVersions,
+    OffsetForLeaderEpoch,
     ConsumerGroupHeartbeat,
     ConsumerGroupDescribe,
 }
@@ -45,6 +46,7 @@ impl Api {
             Request::OffsetCommit { .. } => Self::OffsetCommit,
             Request::OffsetFetch { .. } => Self::OffsetFetch,
             Request::ListOffsets { .. } => Self::ListOffsets,
+            Request::OffsetForLeaderEpoch { .. } => Self::OffsetForLeaderEpoch,
             Request::Fetch(_) => Self::Fetch,
         }
     }
@@ -59,6 +61,7 @@ impl Api {
             Self::OffsetFetch => 9,
             Self::FindCoordinator => 10,
             Self::ApiVersions => 18,
+            Self::OffsetForLeaderEpoch => 23,
             Self::ConsumerGroupHeartbeat => 68,
             Self::ConsumerGroupDescribe => 69,
         }
@@ -74,6 +77,7 @@ impl Api {
             Self::OffsetFetch => "OffsetFetch",
             Self::FindCoordinator => "FindCoordinator",
             Self::ApiVersions => "ApiVersions",
+            Self::OffsetForLeaderEpoch => "OffsetForLeaderEpoch",
             Self::ConsumerGroupHeartbeat => "ConsumerGroupHeartbeat",
             Self::ConsumerGroupDescribe => "ConsumerGroupDescribe",
         }
@@ -95,6 +99,10 @@ impl Api {
             Self::FindCoordinator => both::<FindCoordinatorRequest, FindCoordinatorResponse>(4),
             // 3: flexible; a broker that does not know it says so in version 0.
             Self::ApiVersions => VersionRange { min: 3, max: 3 },
+            // 4: flexible.
+            Self::OffsetForLeaderEpoch => {
+                both::<OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse>(4)
+            }
             // 1: the client chooses its member id (KIP-1082).
             Self::ConsumerGroupHeartbeat => {
                 both::<ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse>(1)
@@ -167,8 +175,8 @@ fn both<Q: Message, R: Message>(least: i16) -> VersionRange {
     VersionRange { min: least.max(known.min), max: known.max }
 }
 
-/// What only a call of the application needs, which fails without it.
-const OPTIONAL: [Api; 1] = [Api::ConsumerGroupDescribe];
+/// What there is a way without: a call of the application fails, a position is not validated.
+const OPTIONAL: [Api; 2] = [Api::ConsumerGroupDescribe, Api::OffsetForLeaderEpoch];
 
 /// Every other API but the handshake's.
 const NEEDED: [Api; 7] = [

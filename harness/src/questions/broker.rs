@@ -243,6 +243,9 @@ impl Broker {
                 });
                 Response::ListOffsets(listed.collect())
             }
+            Request::OffsetForLeaderEpoch { .. } => {
+                unreachable!("metadata tells no leader epochs here")
+            }
             Request::Fetch(fetch) => Response::Fetch(Ok(self.fetch(&fetch, now))),
         }
     }

@@ -239,6 +239,10 @@ impl Onlooker {
             Event::Records { number, next, .. } => self.on_records(*number, next, rest),
             Event::PollFailed { .. } => self.see(&Seen::Exited),
             Event::Lost { reason, .. } => self.on_membership_lost(*reason),
+            Event::Truncated { .. } => {
+                self.is_steered = true;
+                Ok(())
+            }
             Event::Answered { call, result, .. } => self.on_answered(*call, *result),
             Event::Closed { left } => self.on_left(*left),
             Event::Connect { .. }

@@ -92,6 +92,7 @@ pub enum Event {
         #[serde(deserialize_with = "words::partition_by_name")]
         partition: TopicPartition,
         to: Option<u64>,
+        leader_epoch: Option<u32>,
     },
     Close {
         taken: u64,
@@ -203,6 +204,13 @@ pub enum Event {
         parts: Vec<Part>,
         #[serde(deserialize_with = "words::offsets")]
         next: Offsets,
+    },
+    /// A log lost what was read of it; reading goes on here.
+    Truncated {
+        #[serde(deserialize_with = "words::partition_by_name")]
+        partition: TopicPartition,
+        to: u64,
+        leader_epoch: Option<u32>,
     },
     Withdrawn {
         #[serde(deserialize_with = "words::partitions_by_name")]

@@ -12,8 +12,8 @@ use evenkeel_core::commit::Offsets;
 use evenkeel_core::disposition::data_path::{Action, data_path};
 use evenkeel_core::group::{CommitId, Group};
 use evenkeel_spec::words::{
-    Committed, Epoch, ErrorCode, Heartbeat, HeartbeatAnswer, HeartbeatEpoch, NodeId, Offset,
-    OffsetsCommitted, Owner, Partitions, Pattern, TopicPartition,
+    Committed, Epoch, ErrorCode, Heartbeat, HeartbeatAnswer, HeartbeatEpoch, LeaderEpoch, NodeId,
+    Offset, OffsetsCommitted, Owner, Partitions, Pattern, TopicPartition,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -81,6 +81,11 @@ impl Member {
                 next.give_up(*call).ok_or("no such commit is open")?;
                 next.carry_out(wire);
             }
+            Event::Truncated { partition, to, leader_epoch } => {
+                next.rest()?;
+                let to = place(Some(*to), *leader_epoch).expect("it has an offset");
+                next.on_truncated(partition, &to, wire);
+            }
             Event::Callback { .. }
             | Event::Withdrawn { .. }
             | Event::Assignment { .. }
@@ -142,7 +147,9 @@ impl Member {
             Event::Commit { call, taken, offsets } => {
                 return self.on_commit(*call, *taken, offsets.as_ref(), wire);
             }
-            Event::Seek { call, partition, to } => self.on_seek(*call, partition, *to, wire),
+            Event::Seek { call, partition, to, leader_epoch } => {
+                self.on_seek(*call, partition, place(*to, *leader_epoch), wire);
+            }
             Event::Close { taken } => {
                 let seen = self.take_of(*taken)?;
                 self.end = End::Closing { orphaned: false };
@@ -213,18 +220,34 @@ impl Member {
         Ok(vec![self, full])
     }
 
-    fn on_seek(&mut self, call: u64, partition: &TopicPartition, to: Option<u64>, wire: &Wire) {
+    fn on_seek(
+        &mut self,
+        call: u64,
+        partition: &TopicPartition,
+        to: Option<Committed>,
+        wire: &Wire,
+    ) {
         let Some(id) = self.owned_by_name(partition, wire) else {
             self.due.push_back(Due::Answer(call, Answer::NotAssigned, None));
             return;
         };
         self.withdraw(&Partitions::from([id]));
-        let to = to.map(|to| Committed::at(Offset(to)));
         self.untaken.remove(&id);
         self.returned.remove(&id);
         self.returned.extend(to.clone().map(|to| (id, to)));
         self.group.on_sought(id, to);
         self.due.push_back(Due::Answer(call, Answer::Done, None));
+    }
+
+    /// P8: a log lost what was returned of it.
+    fn on_truncated(&mut self, partition: &TopicPartition, to: &Committed, wire: &Wire) {
+        let Some(id) = self.owned_by_name(partition, wire) else { return };
+        for marks in [&mut self.untaken, &mut self.returned] {
+            if let Some(mark) = marks.get_mut(&id).filter(|mark| mark.offset > to.offset) {
+                mark.clone_from(to);
+            }
+        }
+        self.group.on_truncated(id, to);
     }
 
     /// The newest topic of that name first: one that was created anew has another id.
@@ -454,6 +477,15 @@ fn answer<T>(accepted: Option<T>, error: Option<i16>) -> Result<Result<T, ErrorC
         (None, Some(code)) => Ok(Err(code)),
         _ => Err("neither an answer nor an error"),
     }
+}
+
+/// A place in a log, as it is written.
+fn place(offset: Option<u64>, leader_epoch: Option<u32>) -> Option<Committed> {
+    let at = |offset| Committed {
+        leader_epoch: leader_epoch.map(LeaderEpoch),
+        ..Committed::at(Offset(offset))
+    };
+    offset.map(at)
 }
 
 /// The handle numbers its calls from 0; a consumer that makes four billion is not validated.

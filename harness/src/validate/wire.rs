@@ -190,6 +190,7 @@ impl Wire {
             Event::Withdrawn { .. }
             | Event::PollFailed { .. }
             | Event::Lost { .. }
+            | Event::Truncated { .. }
             | Event::Closed { .. } => {}
         }
         Ok(about)

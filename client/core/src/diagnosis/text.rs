@@ -103,6 +103,9 @@ impl Display for Reason {
             Self::Resetting { broker } => {
                 write!(f, "broker {} is asked for the offset to start from", broker.0)
             }
+            Self::Validating { broker } => {
+                write!(f, "broker {} is asked whether its log has what was read", broker.0)
+            }
             Self::LeaderUnknown => f.write_str("its leader is not known"),
             Self::Backoff { left } => {
                 write!(f, "refused or lost; asked again in {}", Seconds(left))
@@ -160,6 +163,7 @@ impl Display for Aim {
         f.write_str(match self {
             Self::CommittedOffset => "the committed offset",
             Self::StartOffset => "the offset to start from",
+            Self::Validation => "the validation of its position",
             Self::Records => "records",
         })
     }

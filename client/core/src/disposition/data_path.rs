@@ -1,9 +1,9 @@
-//! What we do about the errors of the data path: `Fetch` (1), `ListOffsets` (2), `Metadata` (3) and
-//! `OffsetFetch` (9), as one table.
+//! What we do about the errors of the data path: `Fetch` (1), `ListOffsets` (2), `Metadata` (3),
+//! `OffsetFetch` (9) and `OffsetForLeaderEpoch` (23), as one table.
 //!
 //! Source: `FetchCollector.handleInitializeErrors`, `OffsetFetcherUtils.handleListOffsetResponse`,
-//! `Metadata.handleMetadataResponse`, `CommitRequestManager.OffsetFetchRequestState.onFailure` of
-//! Apache Kafka 4.3.1. Differs where Kafka's consumer throws once and for all: here a position that
+//! `Metadata.handleMetadataResponse`, `CommitRequestManager.OffsetFetchRequestState.onFailure`,
+//! `OffsetsForLeaderEpochUtils.handleResponse` of Apache Kafka 4.3.1. Differs where Kafka's consumer throws once and for all: here a position that
 //! cannot be read is told to the application and tried again, so that one partition never ends the
 //! others. Nothing retries without a backoff.
 
@@ -40,6 +40,8 @@ pub struct DataPath {
     /// For a partition of `OffsetFetch`, or all of it. After an error that names the member or its
     /// epoch, a retry goes out with the epoch that is known then.
     pub offset_fetch: Action,
+    /// For a partition of `OffsetForLeaderEpoch`.
+    pub offset_for_leader_epoch: Action,
 }
 
 /// What to do about `code`.
@@ -52,26 +54,37 @@ pub fn data_path(code: ErrorCode) -> DataPath {
         E::UnknownServerError
         | E::RequestTimedOut
         | E::NetworkException
-        | E::ThrottlingQuotaExceeded => row(Retry, Retry, Retry, Retry),
-        E::OffsetOutOfRange => row(Reset, Tell, Tell, Tell),
-        E::CorruptMessage | E::OffsetNotAvailable => row(Retry, Retry, Tell, Tell),
+        | E::ThrottlingQuotaExceeded => row(Retry, Retry, Retry, Retry, Retry),
+        E::OffsetOutOfRange => row(Reset, Tell, Tell, Tell, Tell),
+        E::CorruptMessage => row(Retry, Retry, Tell, Tell, Tell),
+        E::OffsetNotAvailable => row(Retry, Retry, Tell, Tell, RefreshMetadata),
         E::UnknownTopicOrPartition | E::UnknownTopicId | E::InconsistentTopicId => {
-            row(RefreshMetadata, RefreshMetadata, Absent, RefreshMetadata)
+            row(RefreshMetadata, RefreshMetadata, Absent, RefreshMetadata, RefreshMetadata)
         }
-        E::LeaderNotAvailable => row(RefreshMetadata, RefreshMetadata, Retry, Retry),
+        E::LeaderNotAvailable => {
+            row(RefreshMetadata, RefreshMetadata, Retry, Retry, RefreshMetadata)
+        }
         E::NotLeaderOrFollower
         | E::KafkaStorageError
         | E::FencedLeaderEpoch
-        | E::UnknownLeaderEpoch => row(RefreshMetadata, RefreshMetadata, Tell, Tell),
-        E::BrokerNotAvailable => row(RefreshMetadata, RefreshMetadata, Retry, FindCoordinator),
-        E::ReplicaNotAvailable => row(RefreshMetadata, RefreshMetadata, Retry, Tell),
+        | E::UnknownLeaderEpoch => {
+            row(RefreshMetadata, RefreshMetadata, Tell, Tell, RefreshMetadata)
+        }
+        E::BrokerNotAvailable => {
+            row(RefreshMetadata, RefreshMetadata, Retry, FindCoordinator, RefreshMetadata)
+        }
+        E::ReplicaNotAvailable => {
+            row(RefreshMetadata, RefreshMetadata, Retry, Tell, RefreshMetadata)
+        }
         E::CoordinatorLoadInProgress
         | E::UnknownMemberId
         | E::UnstableOffsetCommit
         | E::FencedMemberEpoch
-        | E::StaleMemberEpoch => row(Tell, Tell, Tell, Retry),
-        E::CoordinatorNotAvailable | E::NotCoordinator => row(Tell, Tell, Tell, FindCoordinator),
-        E::RebootstrapRequired => row(Tell, Tell, Rebootstrap, Tell),
+        | E::StaleMemberEpoch => row(Tell, Tell, Tell, Retry, Tell),
+        E::CoordinatorNotAvailable | E::NotCoordinator => {
+            row(Tell, Tell, Tell, FindCoordinator, Tell)
+        }
+        E::RebootstrapRequired => row(Tell, Tell, Rebootstrap, Tell, Tell),
         E::InvalidFetchSize
         | E::MessageTooLarge
         | E::StaleControllerEpoch
@@ -181,7 +194,7 @@ pub fn data_path(code: ErrorCode) -> DataPath {
         | E::StreamsInvalidTopologyEpoch
         | E::StreamsTopologyFenced
         | E::ShareSessionLimitReached
-        | E::Unlisted(_) => row(Tell, Tell, Tell, Tell),
+        | E::Unlisted(_) => row(Tell, Tell, Tell, Tell, Tell),
     }
 }
 
@@ -190,8 +203,9 @@ const fn row(
     list_offsets: Action,
     metadata: Action,
     offset_fetch: Action,
+    offset_for_leader_epoch: Action,
 ) -> DataPath {
-    DataPath { fetch, list_offsets, metadata, offset_fetch }
+    DataPath { fetch, list_offsets, metadata, offset_fetch, offset_for_leader_epoch }
 }
 
 #[cfg(test)]
@@ -204,10 +218,11 @@ mod tests {
         for &code in ErrorCode::ALL {
             let row = data_path(code);
             assert_eq!(row.fetch == Action::Reset, code == ErrorCode::OffsetOutOfRange);
-            for action in [row.list_offsets, row.offset_fetch] {
+            for action in [row.list_offsets, row.offset_fetch, row.offset_for_leader_epoch] {
                 assert_ne!(action, Action::Reset, "{code}");
             }
-            for action in [row.fetch, row.list_offsets, row.offset_fetch] {
+            let others = [row.list_offsets, row.offset_fetch, row.offset_for_leader_epoch];
+            for action in [row.fetch].into_iter().chain(others) {
                 assert!(!matches!(action, Action::Absent | Action::Rebootstrap), "{code}");
             }
         }
@@ -230,14 +245,17 @@ mod tests {
     /// What is told everywhere is left out: the table's rule is that it is.
     #[test]
     fn what_we_do_about_each_code_is_the_table_in_spec() {
-        let row = |code: &str, [fetch, list, metadata, offsets]: [&str; 4]| {
-            let text = format!("{code:<40} {fetch:<17} {list:<17} {metadata:<17} {offsets}");
+        let row = |code: &str, [fetch, list, metadata, offsets, epochs]: [&str; 5]| {
+            let text =
+                format!("{code:<40} {fetch:<17} {list:<17} {metadata:<17} {offsets:<17} {epochs}");
             text.trim_end().to_owned()
         };
-        let mut table = vec![row("code", ["Fetch", "ListOffsets", "Metadata", "OffsetFetch"])];
+        let apis = ["Fetch", "ListOffsets", "Metadata", "OffsetFetch", "OffsetForLeaderEpoch"];
+        let mut table = vec![row("code", apis)];
         for &code in ErrorCode::ALL {
-            let DataPath { fetch, list_offsets, metadata, offset_fetch } = data_path(code);
-            let actions = [fetch, list_offsets, metadata, offset_fetch];
+            let DataPath { fetch, list_offsets, metadata, offset_fetch, offset_for_leader_epoch } =
+                data_path(code);
+            let actions = [fetch, list_offsets, metadata, offset_fetch, offset_for_leader_epoch];
             if actions.iter().any(|action| *action != Action::Tell) {
                 let words = actions.map(|action| format!("{action:?}"));
                 table.push(row(&code.to_string(), words.each_ref().map(String::as_str)));

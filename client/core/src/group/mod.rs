@@ -186,6 +186,11 @@ impl Group {
         self.commit.on_sought(partition, to);
     }
 
+    /// A log lost what was returned of it from here on: no commit covers that from now on (P8).
+    pub fn on_truncated(&mut self, partition: TopicIdPartition, to: &Committed) {
+        self.commit.on_truncated(partition, to);
+    }
+
     /// The application left poll with nothing, or dropped it. Idempotent.
     pub fn on_poll_ended(&mut self, out: &mut Vec<Output>) {
         self.leave_poll(out);

@@ -7,7 +7,7 @@ use evenkeel_spec::words::{
     Committed, ErrorCode, Offset, Partitions, Step, TopicId, TopicIdPartition,
 };
 
-const P: TopicIdPartition = TopicIdPartition::new(TopicId::from_u32(1), 0);
+pub(super) const P: TopicIdPartition = TopicIdPartition::new(TopicId::from_u32(1), 0);
 
 fn owned(policy: OffsetReset) -> Positions {
     let mut positions = Positions::new(policy, true);
@@ -26,7 +26,7 @@ fn listed(offset: u64) -> Result<Option<ListedOffset>, ErrorCode> {
     Ok(Some(ListedOffset { offset: Offset(offset), leader_epoch: None, timestamp_ms: None }))
 }
 
-fn position(offset: u64) -> Position {
+pub(super) fn position(offset: u64) -> Position {
     Position { offset: Offset(offset), leader_epoch: None }
 }
 

@@ -17,6 +17,8 @@ pub enum Kind {
     OffsetFetch,
     /// Offsets of the log.
     ListOffsets,
+    /// Whether a log has what was read of it.
+    OffsetForLeaderEpoch,
     /// Records.
     Fetch,
     /// A call that waits until a partition has a position.
@@ -37,6 +39,7 @@ impl Kind {
             Self::OffsetCommit => "OffsetCommit",
             Self::OffsetFetch => "OffsetFetch",
             Self::ListOffsets => "ListOffsets",
+            Self::OffsetForLeaderEpoch => "OffsetForLeaderEpoch",
             Self::Fetch => "Fetch",
             Self::Position => "position",
             Self::Unsubscribe => "unsubscribe",

@@ -65,6 +65,14 @@ impl<C: Chunk> Shell<C> {
                 Purpose::Group(call) => {
                     self.on_group(call, Err(ErrorCode::UnsupportedVersion));
                 }
+                Purpose::Validated(asked) => {
+                    self.end_ticket(ticket, End::Refused);
+                    let mut orders = Vec::new();
+                    for (id, incarnation) in asked {
+                        self.positions.on_unspoken(id, incarnation, &mut orders);
+                    }
+                    self.on_position_orders(orders);
+                }
                 purpose => unreachable!("the handshake has made sure of {purpose:?}"),
             }
         }
@@ -192,6 +200,18 @@ impl<C: Chunk> Shell<C> {
                 }
                 self.on_position_orders(orders);
             }
+            (Purpose::Validated(asked), Response::OffsetForLeaderEpoch(mut answer)) => {
+                let mut orders = Vec::new();
+                for (id, incarnation) in asked {
+                    match answer.remove(&id) {
+                        Some(answer) => {
+                            self.positions.on_epoch_end(id, incarnation, answer, &mut orders);
+                        }
+                        None => self.positions.on_lost(id, incarnation, &mut orders),
+                    }
+                }
+                self.on_position_orders(orders);
+            }
             (Purpose::Fetch(node), Response::Fetch(answer)) => {
                 let mut orders = Vec::new();
                 self.fetcher.on_answer(node, answer, &mut orders);
@@ -256,7 +276,7 @@ impl<C: Chunk> Shell<C> {
             Purpose::Topics(call) | Purpose::Group(call) => {
                 self.on_inquiry_lost(call, [].into_iter());
             }
-            Purpose::Listed(asked) => {
+            Purpose::Listed(asked) | Purpose::Validated(asked) => {
                 let mut orders = Vec::new();
                 for (id, incarnation) in asked {
                     self.positions.on_lost(id, incarnation, &mut orders);

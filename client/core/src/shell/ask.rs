@@ -5,7 +5,7 @@ use super::timers::Alarm;
 use super::{Purpose, Shell};
 use crate::position::Start;
 use crate::request::desk::{Peer, To};
-use crate::request::{ListOffset, Request};
+use crate::request::{EpochQuestion, ListOffset, Request};
 use crate::{Chunk, Incarnation, Output, Warning};
 use evenkeel_spec::words::{LeaderEpoch, NodeId, OffsetFetch, TopicIdPartition};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +17,7 @@ impl<C: Chunk> Shell<C> {
         if self.is_read() {
             needs_coordinator |= self.ask_positions();
             self.ask_offsets();
+            self.ask_epoch_ends();
             self.ask_records();
         }
         if !needs_coordinator {
@@ -125,6 +126,32 @@ impl<C: Chunk> Shell<C> {
             let isolation = self.config.isolation;
             let request = Request::ListOffsets { partitions, isolation, names };
             self.send_to(To::Leader(leader), request, Purpose::Listed(incarnations));
+        }
+    }
+
+    /// Whether logs have what was read of them, of each leader.
+    fn ask_epoch_ends(&mut self) {
+        let mut by_leader =
+            BTreeMap::<NodeId, BTreeMap<TopicIdPartition, (Incarnation, EpochQuestion)>>::new();
+        for (id, wanted) in self.positions.validations_wanted() {
+            match self.metadata.leader(id) {
+                Some(leader) => {
+                    by_leader.entry(leader).or_default().insert(id, wanted);
+                }
+                None => self.metadata.request_update(),
+            }
+        }
+        for (leader, wanted) in by_leader {
+            if self.peers.is_backing_off(Peer::Node(leader)) {
+                continue;
+            }
+            let incarnations = wanted.iter().map(|(id, (of, _))| (*id, *of)).collect();
+            let partitions: BTreeMap<_, _> =
+                wanted.into_iter().map(|(id, (_, question))| (id, question)).collect();
+            partitions.keys().for_each(|id| self.positions.on_asked(*id));
+            let names = self.names(partitions.keys());
+            let request = Request::OffsetForLeaderEpoch { partitions, names };
+            self.send_to(To::Leader(leader), request, Purpose::Validated(incarnations));
         }
     }
 

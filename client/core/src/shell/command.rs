@@ -234,6 +234,9 @@ impl<C: Chunk> Shell<C> {
         self.end_leases(&Partitions::from([id]));
         let place = match to {
             SeekTo::Offset(offset) => Some(Committed::at(offset)),
+            SeekTo::OffsetAndEpoch(offset, epoch) => {
+                Some(Committed { leader_epoch: Some(epoch), ..Committed::at(offset) })
+            }
             SeekTo::Beginning | SeekTo::End => None,
         };
         // It replaces what was returned of the partition, and what waits to be (O2).

@@ -42,6 +42,7 @@ pub(super) struct Outstanding<'a> {
     pub(super) commit: Option<At>,
     positions: Option<At>,
     listed: Vec<(&'a BTreeMap<TopicIdPartition, Incarnation>, At)>,
+    validated: Vec<(&'a BTreeMap<TopicIdPartition, Incarnation>, At)>,
     revocation: Option<Revocation>,
     /// Leaders of partitions whose buffer is full.
     full: OnceCell<BTreeSet<NodeId>>,
@@ -154,7 +155,7 @@ impl<C: Chunk> Shell<C> {
         reason: Reason,
         lasts: Duration,
     ) -> PartitionDiagnosis {
-        let position = self.positions.position(id).map(|position| position.offset);
+        let position = self.positions.place(id).map(|position| position.offset);
         PartitionDiagnosis { belonging, reason, lasts, position, lag: self.fetcher.lag(id) }
     }
 
@@ -193,6 +194,7 @@ impl<C: Chunk> Shell<C> {
                     Purpose::Commit(_) => found.commit = Some(at),
                     Purpose::Positions(_) => found.positions = Some(at),
                     Purpose::Listed(asked) => found.listed.push((asked, at)),
+                    Purpose::Validated(asked) => found.validated.push((asked, at)),
                     Purpose::Metadata
                     | Purpose::Committed(..)
                     | Purpose::Offsets(..)
@@ -272,13 +274,22 @@ impl<C: Chunk> Shell<C> {
             Standing::Paused => Reason::Paused,
             Standing::Stuck => Reason::NeedsSeek,
             Standing::Pausing => Reason::Backoff { left: self.left(Alarm::Position(id)) },
-            Standing::Committed { asked: false } | Standing::Listed { asked: false }
+            Standing::Committed { asked: false }
+            | Standing::Listed { asked: false }
+            | Standing::Validating { asked: false }
                 if !self.is_read() =>
             {
                 Reason::AwaitingPoll
             }
             Standing::Committed { .. } => self.reason_of_lookup(outstanding),
-            Standing::Listed { .. } => self.reason_of_reset(id, outstanding),
+            Standing::Listed { .. } => {
+                let resetting = |broker| Reason::Resetting { broker };
+                self.reason_of_question(id, &outstanding.listed, Aim::StartOffset, resetting)
+            }
+            Standing::Validating { .. } => {
+                let validating = |broker| Reason::Validating { broker };
+                self.reason_of_question(id, &outstanding.validated, Aim::Validation, validating)
+            }
             Standing::Open => self.reason_of_reading(id, outstanding),
         }
     }
@@ -295,19 +306,26 @@ impl<C: Chunk> Shell<C> {
         }
     }
 
-    fn reason_of_reset(&self, id: TopicIdPartition, outstanding: &Outstanding<'_>) -> Reason {
-        let mut listed = outstanding.listed.iter();
-        if let Some((_, at)) = listed.find(|(asked, _)| asked.contains_key(&id)) {
+    /// Why its leader has not said yet what its position needs.
+    fn reason_of_question(
+        &self,
+        id: TopicIdPartition,
+        outstanding: &[(&BTreeMap<TopicIdPartition, Incarnation>, At)],
+        aim: Aim,
+        asked: impl Fn(NodeId) -> Reason,
+    ) -> Reason {
+        let mut questions = outstanding.iter();
+        if let Some((_, at)) = questions.find(|(asked, _)| asked.contains_key(&id)) {
             return match at.peer.node() {
-                Some(broker) if at.is_sent => Reason::Resetting { broker },
-                _ => self.held(at.peer, Aim::StartOffset),
+                Some(broker) if at.is_sent => asked(broker),
+                _ => self.held(at.peer, aim),
             };
         }
         match self.metadata.leader(id) {
             Some(leader) if self.peers.is_backing_off(Peer::Node(leader)) => {
-                self.held(Peer::Node(leader), Aim::StartOffset)
+                self.held(Peer::Node(leader), aim)
             }
-            Some(broker) => Reason::Resetting { broker },
+            Some(broker) => asked(broker),
             None => self.reason_without_leader(id),
         }
     }

@@ -150,6 +150,7 @@ enum Purpose {
     Topics(CallId),
     Group(CallId),
     Listed(BTreeMap<TopicIdPartition, Incarnation>),
+    Validated(BTreeMap<TopicIdPartition, Incarnation>),
     Fetch(NodeId),
     /// A call whose commit goes out with the group's: the group answers it.
     Rider,
@@ -169,6 +170,7 @@ impl Purpose {
             | Self::Commit(_)
             | Self::Positions(_)
             | Self::Listed(_)
+            | Self::Validated(_)
             | Self::Fetch(_)
             | Self::Rider => None,
         }
@@ -187,7 +189,8 @@ impl Purpose {
             | Self::Heartbeat(_)
             | Self::Commit(_)
             | Self::Positions(_)
-            | Self::Listed(_) => Lane::System,
+            | Self::Listed(_)
+            | Self::Validated(_) => Lane::System,
         }
     }
 }

@@ -4,16 +4,16 @@ use super::timers::Alarm;
 use super::{End, OnDesk, Purpose, Shell};
 use crate::connection::ConnectionTimer;
 use crate::group::{self, Output as Order};
-use crate::position::Tell;
+use crate::position::{Tell, Truncation};
 use crate::request::desk::To;
 use crate::request::ledger::Ticket;
 use crate::request::queue::Lane;
-use crate::request::{Request, TopicNames};
+use crate::request::{EpochEnd, Request, TopicNames};
 use crate::{
     Answer, CallFault, Callback, Chunk, Incarnation, Output, PollFault, Warning, fetch, metadata,
     position,
 };
-use evenkeel_spec::words::{Partitions, Step, Timer, TopicIdPartition, TopicPartition};
+use evenkeel_spec::words::{Committed, Partitions, Step, Timer, TopicIdPartition, TopicPartition};
 use std::collections::BTreeSet;
 
 impl<C: Chunk> Shell<C> {
@@ -117,6 +117,7 @@ impl<C: Chunk> Shell<C> {
         self.owned.extend(partitions);
         self.metadata.on_owned(&self.owned);
         self.positions.on_owned(partitions);
+        self.follow_leaders();
         self.apply_wishes(partitions);
         self.application.assignment_changed = true;
     }
@@ -173,6 +174,7 @@ impl<C: Chunk> Shell<C> {
                     let resolved = self.metadata.resolved();
                     self.with_group(|group, out| group.on_topics_resolved(&resolved, out));
                     self.fetcher.on_leaders(|id| self.metadata.leader(id));
+                    self.follow_leaders();
                     self.note_known();
                 }
                 metadata::Order::WarnUnknown(topic) => {
@@ -188,6 +190,13 @@ impl<C: Chunk> Shell<C> {
         }
     }
 
+    /// What was read under an older leader epoch may be lost.
+    fn follow_leaders(&mut self) {
+        let mut orders = Vec::new();
+        self.positions.on_leaders(|id| self.metadata.leader_epoch(id), &mut orders);
+        self.on_position_orders(orders);
+    }
+
     pub(super) fn on_position_orders(&mut self, orders: Vec<position::Order>) {
         for order in orders {
             match order {
@@ -201,6 +210,7 @@ impl<C: Chunk> Shell<C> {
                     self.fetcher.on_start(id, position, &mut orders);
                     self.on_fetch_orders(orders);
                 }
+                position::Order::Stop(id) => self.stop_fetching(id),
                 position::Order::RefreshMetadata => self.metadata.request_update(),
                 position::Order::NotCoordinator => {
                     self.with_group(crate::group::Group::on_not_coordinator);
@@ -210,11 +220,31 @@ impl<C: Chunk> Shell<C> {
                     let warning = Warning::OffsetReset { partition, offset };
                     self.outputs.push_back(Output::Warn(warning));
                 }
+                position::Order::WarnTruncated(truncation) => self.on_truncated(truncation),
                 position::Order::Tell(tell) => {
                     let fault = self.fault_of(tell);
                     self.tell(fault);
                 }
             }
+        }
+    }
+
+    /// A log lost what was read of it: no mark lies beyond where reading goes on (P8).
+    fn on_truncated(&mut self, Truncation { partition: id, offset, diverging }: Truncation) {
+        let partition = self.metadata.by_name(id);
+        let warning = Warning::Truncated { partition, offset, diverging };
+        self.outputs.push_back(Output::Warn(warning));
+        if let Some(EpochEnd { offset, leader_epoch }) = diverging {
+            let to = Committed { leader_epoch: Some(leader_epoch), ..Committed::at(offset) };
+            let application = &mut self.application;
+            for marks in
+                [&mut application.returned, &mut application.untaken, &mut application.skipped]
+            {
+                if let Some(mark) = marks.get_mut(&id).filter(|mark| mark.offset > to.offset) {
+                    mark.clone_from(&to);
+                }
+            }
+            self.group.on_truncated(id, &to);
         }
     }
 
@@ -247,6 +277,11 @@ impl<C: Chunk> Shell<C> {
             Tell::OutOfRange(id, offset) => {
                 PollFault::OffsetOutOfRange { partition: self.metadata.by_name(id), offset }
             }
+            Tell::Truncated(Truncation { partition, offset, diverging }) => PollFault::Truncated {
+                partition: self.metadata.by_name(partition),
+                offset,
+                diverging,
+            },
             Tell::Partition(id, error) => {
                 PollFault::Partition { partition: self.metadata.by_name(id), error }
             }

@@ -5,6 +5,7 @@ mod chaos;
 mod connections;
 mod diagnose;
 mod pattern;
+mod truncation;
 mod truth;
 mod waits;
 mod world;

@@ -109,8 +109,9 @@ impl Driver {
     ) {
         let Some(link) = self.links.get_mut(&id) else { return };
         link.node = self.shell.node_at(id);
-        if !link.versions.speaks(Api::of(&request)) {
-            self.unspoken.push((id, request_id));
+        let api = Api::of(&request);
+        if !link.versions.speaks(api) {
+            self.unspoken.push((id, request_id, api));
             return;
         }
         let piece = self.rebalances.on_sent(request_id, &request);
@@ -129,8 +130,8 @@ impl Driver {
         for unspoken in std::mem::take(&mut self.unspoken) {
             self.feed(
                 unspoken,
-                |recorder, now, (_, request)| recorder.unspoken(now, *request),
-                |shell, now, (id, request)| shell.handle_unspoken(now, id, request),
+                |recorder, now, (_, request, api)| recorder.unspoken(now, *request, *api),
+                |shell, now, (id, request, _)| shell.handle_unspoken(now, id, request),
             );
         }
     }

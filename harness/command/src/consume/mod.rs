@@ -300,7 +300,9 @@ impl Reader {
             PollError::Unsupported { .. } => {
                 (false, "evenkeel needs Apache Kafka 4.0 or newer with the consumer group protocol")
             }
-            PollError::NoOffset { .. } | PollError::OffsetOutOfRange { .. } => {
+            PollError::NoOffset { .. }
+            | PollError::OffsetOutOfRange { .. }
+            | PollError::LogTruncated { .. } => {
                 let advice = "choose with --from-beginning or --property auto.offset.reset=latest";
                 return Err(Failure::Usage(format!("{error}; {advice}")));
             }

@@ -37,6 +37,9 @@ impl Member<'_> {
             Request::Topics { .. } | Request::TopicsById { .. } | Request::DescribeGroup => {
                 unreachable!("the application of a trace does not ask for it")
             }
+            Request::OffsetForLeaderEpoch { .. } => {
+                unreachable!("metadata tells no leader epochs here")
+            }
             Request::Heartbeat(_) | Request::OffsetCommit { .. } | Request::Fetch(_) => {
                 unreachable!("the trace answers it, or it is parked")
             }

@@ -349,6 +349,7 @@ impl World {
                     Kind::Metadata
                     | Kind::FindCoordinator
                     | Kind::ListOffsets
+                    | Kind::OffsetForLeaderEpoch
                     | Kind::ConsumerGroupDescribe
                     | Kind::Position
                     | Kind::Unsubscribe => false,

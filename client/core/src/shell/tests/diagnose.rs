@@ -20,7 +20,11 @@ pub(super) fn reason(world: &World, topic: &str, index: u32) -> Option<Reason> {
 }
 
 /// Goes on until the partition's reason is one of these; what it is then.
-fn until(world: &mut World, (topic, index): (&str, u32), is: fn(&Reason) -> bool) -> Reason {
+pub(super) fn until(
+    world: &mut World,
+    (topic, index): (&str, u32),
+    is: fn(&Reason) -> bool,
+) -> Reason {
     let deadline = world.now + 20_000;
     loop {
         if let Some(reason) = reason(world, topic, index).filter(is) {
@@ -92,10 +96,11 @@ fn place(reason: &Reason) -> usize {
         Reason::BufferFull { .. } => 25,
         Reason::Buffered => 26,
         Reason::Fetching { .. } => 27,
+        Reason::Validating { .. } => 28,
     }
 }
 
-const REASONS: usize = 28;
+const REASONS: usize = 29;
 
 /// Every scene; each says which reason it reached.
 const SCENES: [fn() -> Reason; REASONS] = [
@@ -127,6 +132,7 @@ const SCENES: [fn() -> Reason; REASONS] = [
     buffer_full,
     buffered,
     fetching,
+    super::truncation::validating,
 ];
 
 #[test]

@@ -101,6 +101,14 @@ impl Truth {
                 };
                 assert!(self.has(is_asked), "{partition}: nobody is asked where it starts");
             }
+            Reason::Validating { .. } => {
+                let id = id.expect("only what is owned is validated");
+                let is_asked = |request: &Request| {
+                    matches!(request, Request::OffsetForLeaderEpoch { partitions, .. }
+                        if partitions.contains_key(&id))
+                };
+                assert!(self.has(is_asked), "{partition}: nobody is asked whether it is true");
+            }
             Reason::Buffered | Reason::BufferHeld { .. } => {
                 assert!(shell.buffered_bytes() > 0, "{partition}: {reason:?}, of nothing");
             }

@@ -3,9 +3,9 @@
 
 use super::truth::Truth;
 use crate::request::{
-    Answered, Coordinator, Ended, Fetched, GroupDescription, ListedOffset, Metadata, OffsetAt,
-    PartitionDescription, PartitionMetadata, Request, Response, TopicDescription, TopicMetadata,
-    Unsupported,
+    Answered, Coordinator, Ended, EpochEnd, Fetched, GroupDescription, ListedOffset, Metadata,
+    OffsetAt, PartitionDescription, PartitionMetadata, Request, Response, TopicDescription,
+    TopicMetadata, Unsupported,
 };
 use crate::{
     Address, Answer, CallFault, CallId, Callback, Cause, Chunk, CloseReport, Command, Config,
@@ -29,11 +29,12 @@ pub(crate) struct Records {
     pub(crate) damaged_at: Option<u64>,
     /// Nothing but what is skipped: of aborted transactions, say.
     pub(crate) is_hollow: bool,
+    pub(crate) epochs: Epochs,
 }
 
 impl Records {
     pub(crate) fn new(next: u64, end: u64) -> Self {
-        Self { next, end, damaged_at: None, is_hollow: false }
+        Self { next, end, damaged_at: None, is_hollow: false, epochs: Epochs::new() }
     }
 }
 
@@ -60,7 +61,7 @@ impl Chunk for Records {
         let from = self.next;
         if self.is_hollow {
             self.next = self.end;
-            let (next_offset, leader_epoch) = (Offset(self.end), None);
+            let (next_offset, leader_epoch) = (Offset(self.end), self.leader_epoch());
             return Ok(Taken { part: (from, from), records: 0, next_offset, leader_epoch });
         }
         let until = self.damaged_at.unwrap_or(self.end);
@@ -72,8 +73,16 @@ impl Chunk for Records {
             part: (from, self.next),
             records: usize::try_from(self.next - from).expect("small"),
             next_offset: Offset(self.next),
-            leader_epoch: Some(LeaderEpoch(1)),
+            leader_epoch: self.leader_epoch(),
         })
+    }
+}
+
+impl Records {
+    /// Of what was taken last; 1 in a cluster that knows no epochs.
+    fn leader_epoch(&self) -> Option<LeaderEpoch> {
+        let last = self.next.saturating_sub(1);
+        Some(LeaderEpoch(epoch_at(&self.epochs, last).unwrap_or(1)))
     }
 }
 
@@ -84,6 +93,78 @@ pub(crate) struct Log {
     pub(crate) leaders: Vec<NodeId>,
     pub(crate) starts: Vec<u64>,
     pub(crate) ends: Vec<u64>,
+    /// Each leader epoch and where it begins; none: the cluster knows no epochs.
+    pub(crate) epochs: Vec<Epochs>,
+}
+
+/// Leader epochs with the offsets at which they begin, ascending.
+pub(crate) type Epochs = Vec<(u32, u64)>;
+
+/// Records that a fetch was answered with, and their log at that moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Served {
+    pub(crate) id: TopicIdPartition,
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    pub(crate) start: u64,
+    pub(crate) epochs: Epochs,
+}
+
+/// The leader epoch of the record at this offset.
+pub(crate) fn epoch_at(epochs: &Epochs, offset: u64) -> Option<u32> {
+    epochs.iter().rev().find(|(_, start)| *start <= offset).map(|(epoch, _)| *epoch)
+}
+
+impl Log {
+    /// Another leader, under the next epoch, which lacks what lies at `end` and after it. As
+    /// `LeaderEpochFileCache.assign` of Apache Kafka: an epoch that has no records is forgotten.
+    pub(crate) fn elect(&mut self, index: usize, leader: NodeId, end: u64) {
+        self.leaders[index] = leader;
+        self.ends[index] = end;
+        let next = self.epochs[index].last().map_or(0, |(epoch, _)| epoch + 1);
+        self.epochs[index].retain(|(_, start)| *start < end);
+        self.epochs[index].push((next, end));
+    }
+
+    /// Retention: what lies before `start` is forgotten, and the epochs that lie there. As
+    /// `LeaderEpochFileCache.truncateFromStart` of Apache Kafka.
+    pub(crate) fn forget(&mut self, index: usize, start: u64) {
+        self.starts[index] = start;
+        let epochs = &mut self.epochs[index];
+        let gone = epochs.iter().take_while(|(_, begins)| *begins <= start).count();
+        epochs.drain(..gone.saturating_sub(1));
+        if gone > 0 {
+            epochs[0].1 = start;
+        }
+    }
+
+    fn leader_epoch(&self, index: usize) -> Option<LeaderEpoch> {
+        self.epochs[index].last().map(|(epoch, _)| LeaderEpoch(*epoch))
+    }
+
+    /// Why a broker refuses what is asked under this leader epoch.
+    fn refusal(&self, index: usize, node: NodeId, asked: Option<LeaderEpoch>) -> Option<ErrorCode> {
+        if self.leaders[index] != node {
+            return Some(ErrorCode::NotLeaderOrFollower);
+        }
+        match (asked, self.leader_epoch(index)) {
+            (Some(asked), Some(known)) if asked < known => Some(ErrorCode::FencedLeaderEpoch),
+            (Some(asked), Some(known)) if asked > known => Some(ErrorCode::UnknownLeaderEpoch),
+            _ => None,
+        }
+    }
+
+    /// As `LeaderEpochFileCache.endOffsetFor` of Apache Kafka.
+    fn epoch_end(&self, index: usize, asked: LeaderEpoch) -> Option<EpochEnd> {
+        let epochs = &self.epochs[index];
+        let end = |leader_epoch, offset| EpochEnd { leader_epoch, offset: Offset(offset) };
+        if epochs.last().is_some_and(|(last, _)| *last == asked.0) {
+            return Some(end(asked, self.ends[index]));
+        }
+        let (_, next) = epochs.iter().find(|(epoch, _)| *epoch > asked.0)?;
+        let floor = epochs.iter().rev().find(|(epoch, _)| *epoch <= asked.0);
+        Some(end(floor.map_or(asked, |(epoch, _)| LeaderEpoch(*epoch)), *next))
+    }
 }
 
 #[derive(Debug)]
@@ -123,6 +204,11 @@ pub(crate) struct World {
     pub(crate) describe_errors: VecDeque<ErrorCode>,
     /// No broker describes groups.
     pub(crate) describes_none: bool,
+    /// No broker tells where epochs end.
+    pub(crate) tells_no_epochs: bool,
+    pub(crate) epoch_errors: VecDeque<ErrorCode>,
+    /// What fetches were answered with.
+    pub(crate) served: Vec<Served>,
     pub(crate) fetch_errors: BTreeMap<TopicIdPartition, VecDeque<ErrorCode>>,
     /// What metadata says of a topic instead of its partitions.
     pub(crate) topic_errors: BTreeMap<TopicName, ErrorCode>,
@@ -197,6 +283,9 @@ impl World {
             lookup_errors: VecDeque::new(),
             describe_errors: VecDeque::new(),
             describes_none: false,
+            tells_no_epochs: false,
+            epoch_errors: VecDeque::new(),
+            served: Vec::new(),
             fetch_errors: BTreeMap::new(),
             topic_errors: BTreeMap::new(),
             damaged_at: None,
@@ -232,8 +321,8 @@ impl World {
     pub(crate) fn create(&mut self, name: &str, ends: &[u64]) -> TopicId {
         let id = TopicId::from_u32(u32::try_from(self.topics.len()).expect("few") + 1);
         let leaders = (0..ends.len()).map(|index| NODES[index % NODES.len()]).collect();
-        let starts = vec![0; ends.len()];
-        self.topics.insert(name.into(), Log { id, leaders, starts, ends: ends.to_vec() });
+        let (starts, epochs) = (vec![0; ends.len()], vec![Epochs::new(); ends.len()]);
+        self.topics.insert(name.into(), Log { id, leaders, starts, ends: ends.to_vec(), epochs });
         id
     }
 
@@ -394,6 +483,14 @@ impl World {
             {
                 self.shell.handle_unspoken(Time(self.now), connection, request_id);
             }
+            Output::Send {
+                connection,
+                request_id,
+                request: Request::OffsetForLeaderEpoch { .. },
+                ..
+            } if self.tells_no_epochs => {
+                self.shell.handle_unspoken(Time(self.now), connection, request_id);
+            }
             Output::Send { connection, request_id, request, .. } => {
                 let node = self.connections.get(&connection).copied();
                 self.truth.on_sent(node, (connection, request_id), &request);
@@ -465,7 +562,7 @@ impl World {
             let (_, log) = self.by_id(asked.partition.topic);
             let index = asked.partition.partition as usize;
             log.ends[index] != asked.offset.0
-                || log.leaders[index] != node
+                || log.refusal(index, node, asked.leader_epoch).is_some()
                 || self.fetch_errors.get(&asked.partition).is_some_and(|e| !e.is_empty())
         })
     }
@@ -512,17 +609,27 @@ impl World {
                         OffsetAt::Latest => Some(log.ends[index]),
                         OffsetAt::Timestamp(_) => None,
                     };
-                    if log.leaders[index] != node {
-                        return (id, Err(ErrorCode::NotLeaderOrFollower));
+                    if let Some(refusal) = log.refusal(index, node, asked.leader_epoch) {
+                        return (id, Err(refusal));
                     }
                     let listed = |at| ListedOffset {
                         offset: Offset(at),
-                        leader_epoch: None,
+                        leader_epoch: log.leader_epoch(index),
                         timestamp_ms: None,
                     };
                     (id, Ok(found.map(listed)))
                 });
                 Response::ListOffsets(listed.collect())
+            }
+            Request::OffsetForLeaderEpoch { partitions, .. } => {
+                let forged = self.epoch_errors.pop_front();
+                let ends = partitions.into_iter().map(|(id, asked)| {
+                    let (log, index) = (self.by_id(id.topic).1, id.partition as usize);
+                    let refusal = log.refusal(index, node, Some(asked.current));
+                    let end = log.epoch_end(index, asked.leader_epoch);
+                    (id, forged.or(refusal).map_or(Ok(end), Err))
+                });
+                Response::OffsetForLeaderEpoch(ends.collect())
             }
             Request::Fetch(fetch) => Response::Fetch(Ok(self.fetch(node, &fetch))),
         }
@@ -532,7 +639,8 @@ impl World {
         let topics = topics.into_iter().flatten().map(|name| {
             let topic = self.topics.get(&name).map(|log| {
                 let leaders = log.leaders.iter().enumerate().map(|(index, leader)| {
-                    let leader = PartitionMetadata { leader: Some(*leader), leader_epoch: None };
+                    let leader_epoch = log.leader_epoch(index);
+                    let leader = PartitionMetadata { leader: Some(*leader), leader_epoch };
                     (u32::try_from(index).expect("few"), leader)
                 });
                 TopicMetadata { id: log.id, partitions: leaders.collect() }
@@ -654,16 +762,16 @@ impl World {
         for asked in &fetch.partitions {
             let id = asked.partition;
             let error = self.fetch_errors.get_mut(&id).and_then(VecDeque::pop_front);
-            let (start, end, leader) = {
-                let log = self.by_id(id.topic).1;
-                let index = id.partition as usize;
-                (log.starts[index], log.ends[index], log.leaders[index])
+            let (start, end, refusal, epochs) = {
+                let (log, index) = (self.by_id(id.topic).1, id.partition as usize);
+                let refusal = log.refusal(index, node, asked.leader_epoch);
+                (log.starts[index], log.ends[index], refusal, log.epochs[index].clone())
             };
             let at = asked.offset.0;
             let result = if let Some(error) = error {
                 Err(error)
-            } else if leader != node {
-                Err(ErrorCode::NotLeaderOrFollower)
+            } else if let Some(refusal) = refusal {
+                Err(refusal)
             } else if !(start..=end).contains(&at) {
                 Err(ErrorCode::OffsetOutOfRange)
             } else {
@@ -671,7 +779,10 @@ impl World {
                 left -= count;
                 let damaged_at = self.damaged_at.filter(|bad| (at..at + count).contains(bad));
                 let is_hollow = at < self.hollow_before;
-                let chunk = Records { damaged_at, is_hollow, ..Records::new(at, at + count) };
+                let (from, to) = (at, at + count);
+                self.served.push(Served { id, from, to, start, epochs: epochs.clone() });
+                let chunk =
+                    Records { damaged_at, is_hollow, epochs, ..Records::new(at, at + count) };
                 Ok(Fetched {
                     high_watermark: Some(Offset(end)),
                     last_stable: Some(Offset(end)),
@@ -697,6 +808,7 @@ pub(crate) fn name(request: &Request) -> &'static str {
         Request::OffsetCommit { .. } => "OffsetCommit",
         Request::OffsetFetch { .. } => "OffsetFetch",
         Request::ListOffsets { .. } => "ListOffsets",
+        Request::OffsetForLeaderEpoch { .. } => "OffsetForLeaderEpoch",
         Request::Fetch(_) => "Fetch",
     }
 }

@@ -35,7 +35,8 @@ pub(super) fn said(request: &Request) -> Said {
         | Request::TopicsById { .. }
         | Request::DescribeGroup
         | Request::FindCoordinator
-        | Request::ListOffsets { .. } => Said::Other(format!("{request:?}")),
+        | Request::ListOffsets { .. }
+        | Request::OffsetForLeaderEpoch { .. } => Said::Other(format!("{request:?}")),
     }
 }
 
@@ -65,6 +66,7 @@ pub(super) fn response(request: &Request, truth: u64) -> Response<NoRecords> {
         }
         Request::Heartbeat(_)
         | Request::ListOffsets { .. }
+        | Request::OffsetForLeaderEpoch { .. }
         | Request::TopicsById { .. }
         | Request::DescribeGroup => {
             unreachable!("no trace makes a consumer ask it: {request:?}")
