@@ -237,6 +237,10 @@ async fn polls(provoked: &mut Provoked) {
     add(poll_error(&mut consumer).await, "NoOffset");
     consumer.seek(&at(0), 99).await.expect("assigned");
     add(poll_error(&mut consumer).await, "OffsetOutOfRange");
+    consumer.seek(&at(0), 0).await.expect("assigned");
+    read(&mut consumer, &mut Read::default(), 1).await;
+    cluster.truncate("t", 0, evenkeel::Offset(0)).expect("it exists");
+    add(poll_error(&mut consumer).await, "LogTruncated");
     cluster.append("t", 0, None, Some(MARK)).expect("it exists");
     let builder = plain(&cluster).connector(Damaging(InMemory::of(&cluster)));
     let mut consumer = builder.build().expect("valid");

@@ -20,4 +20,5 @@ mod spans;
 mod strict;
 mod stubborn;
 mod support;
+mod truncation;
 mod untaken;
