@@ -1,11 +1,13 @@
 //! What brokers answer, as far as it concerns the group.
 
-use super::{Recorder, line};
+use super::Recorder;
+use super::event::{Answer, Event, Found, HeartbeatAnswer, OffsetCommitAnswer};
+use super::words::{Results, Texts, TopicNames};
 use crate::record::Chunk;
 use crate::wire::Api;
 use evenkeel_core::request::{Answered, OffsetsFetched, Response};
 use evenkeel_core::{ConnectionId, Misbehaved, RequestId, Shell, Time};
-use evenkeel_spec::words::{ErrorCode, HeartbeatAnswer, NodeId, OffsetsCommitted};
+use evenkeel_spec::words::{self, ErrorCode, NodeId};
 use std::collections::BTreeSet;
 
 impl Recorder {
@@ -24,33 +26,40 @@ impl Recorder {
         }
         let is_groups = self.groups.contains(&connection);
         if *throttle_ms > 0 && is_groups {
-            self.event(now, "throttled").plain("connection", connection.0).end();
+            self.event(now, Event::Throttled { connection: connection.0 });
         }
-        match response {
-            Response::Metadata(_) => self.is_metadata = true,
+        let request = request.0;
+        let event = match response {
+            Response::Metadata(_) => {
+                self.is_metadata = true;
+                return;
+            }
             Response::FindCoordinator(found) => {
                 self.brokers.extend(found.as_ref().map(|found| found.node));
-                let line = self.event(now, "coordinator").plain("request", request.0);
-                match found {
-                    Ok(found) => line.plain("node", found.node.0).end(),
-                    Err(code) => line.plain("error", code.number()).end(),
-                }
+                let answer = said(found, |found| Found { node: found.node.0 });
+                Event::Coordinator { request, answer }
             }
-            Response::Heartbeat(answer) => self.heartbeat_answer(now, request, answer),
-            Response::OffsetCommit(answer) => self.commit_answer(now, request, answer),
+            Response::Heartbeat(answer) => {
+                Event::HeartbeatAnswer { request, answer: said(answer, heartbeat) }
+            }
+            Response::OffsetCommit(answer) => {
+                let results = |results| OffsetCommitAnswer { results: Results(results) };
+                Event::OffsetCommitAnswer { request, answer: said(answer, results) }
+            }
             Response::OffsetFetch(answer) => {
-                self.errors(now, "offset_fetch_answer", request, errors(answer));
+                Event::OffsetFetchAnswer { request, errors: numbers(errors(answer)) }
             }
             Response::Group(answer) => {
-                let errors = answer.as_ref().err().copied().into_iter().collect();
-                self.errors(now, "describe_group_answer", request, errors);
+                let errors = numbers(answer.as_ref().err().copied().into_iter().collect());
+                Event::DescribeGroupAnswer { request, errors }
             }
             Response::ApiVersions(_)
             | Response::Topics(_)
             | Response::ListOffsets(_)
             | Response::OffsetForLeaderEpoch(_)
-            | Response::Fetch(_) => {}
-        }
+            | Response::Fetch(_) => return,
+        };
+        self.event(now, event);
     }
 
     /// The broker does not speak an API, of which only `ConsumerGroupDescribe` is the group's.
@@ -58,19 +67,8 @@ impl Recorder {
         if api != Api::ConsumerGroupDescribe {
             return;
         }
-        let errors = [ErrorCode::UnsupportedVersion].into();
-        self.errors(now, "describe_group_answer", request, errors);
-    }
-
-    fn errors(
-        &mut self,
-        now: Time,
-        event: &'static str,
-        request: RequestId,
-        errors: BTreeSet<ErrorCode>,
-    ) {
-        let line = self.event(now, event).plain("request", request.0);
-        line.array("errors", errors, |text, code| text.push_str(&code.number().to_string())).end();
+        let errors = vec![ErrorCode::UnsupportedVersion.number()];
+        self.event(now, Event::DescribeGroupAnswer { request: request.0, errors });
     }
 
     /// What metadata has shown that was not written yet: topics' names, and the brokers there are.
@@ -83,46 +81,24 @@ impl Recorder {
         }
         self.named.extend(new.iter().map(|(id, _)| **id));
         self.brokers.clone_from(&brokers);
-        let line = self.event(now, "metadata").object(
-            "topics",
-            new.iter().map(|(id, name)| (**id, name.to_string())),
-            |id| line::topic(*id),
-            |text, name| text.push_str(&format!("\"{name}\"")),
-        );
-        line.array("brokers", brokers, |text, node| text.push_str(&node.0.to_string())).end();
+        let brokers = brokers.into_iter().map(|node| node.0).collect();
+        self.event(now, Event::Metadata { topics: TopicNames(new), brokers });
     }
+}
 
-    fn heartbeat_answer(
-        &mut self,
-        now: Time,
-        request: RequestId,
-        answer: &Result<HeartbeatAnswer, ErrorCode>,
-    ) {
-        let mut line = self.event(now, "heartbeat_answer").plain("request", request.0);
-        match answer {
-            Ok(answer) => {
-                if let Some(epoch) = answer.epoch {
-                    line = line.plain("epoch", epoch.0);
-                }
-                line = line.plain("interval_ms", answer.heartbeat_interval_ms);
-                if let Some(assignment) = &answer.assignment {
-                    line = line.partitions("assignment", assignment);
-                }
-            }
-            Err(code) => line = line.plain("error", code.number()),
-        }
-        line.end();
+/// An answer by what `of` makes of it.
+fn said<'a, T, U>(answer: &'a Result<T, ErrorCode>, of: impl FnOnce(&'a T) -> U) -> Answer<U> {
+    match answer {
+        Ok(answer) => Answer::Well(of(answer)),
+        Err(code) => Answer::Refused { error: code.number() },
     }
+}
 
-    fn commit_answer(&mut self, now: Time, request: RequestId, answer: &OffsetsCommitted) {
-        let line = self.event(now, "offset_commit_answer").plain("request", request.0);
-        let number = |text: &mut String, result: &&Result<(), ErrorCode>| {
-            text.push_str(&result.err().map_or(0, ErrorCode::number).to_string());
-        };
-        match answer {
-            Ok(results) => line.object("results", results, |p| line::by_id(**p), number).end(),
-            Err(code) => line.plain("error", code.number()).end(),
-        }
+fn heartbeat(answer: &words::HeartbeatAnswer) -> HeartbeatAnswer<'_> {
+    HeartbeatAnswer {
+        epoch: answer.epoch.map(|epoch| epoch.0),
+        interval_ms: answer.heartbeat_interval_ms,
+        assignment: answer.assignment.as_ref().map(Texts),
     }
 }
 
@@ -131,4 +107,8 @@ fn errors(answer: &OffsetsFetched) -> BTreeSet<ErrorCode> {
         Ok(answer) => answer.values().filter_map(|result| result.as_ref().err().copied()).collect(),
         Err(code) => [*code].into(),
     }
+}
+
+fn numbers(errors: BTreeSet<ErrorCode>) -> Vec<i16> {
+    errors.into_iter().map(ErrorCode::number).collect()
 }

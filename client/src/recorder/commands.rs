@@ -1,7 +1,10 @@
 //! What the application asks for, as far as the group's side hears of it.
 
-use super::{Recorder, line};
+use super::Recorder;
+use super::event::Event;
+use super::words::{Offsets, Text, Texts};
 use evenkeel_core::{Command, SeekTo, Time};
+use std::collections::BTreeSet;
 
 pub(super) fn write(recorder: &mut Recorder, now: Time, command: &Command) {
     if let Command::Subscribe { call, .. }
@@ -13,67 +16,48 @@ pub(super) fn write(recorder: &mut Recorder, now: Time, command: &Command) {
     {
         recorder.calls.insert(*call);
     }
-    match command {
-        Command::Subscribe { call, topics, listener } => recorder
-            .event(now, "subscribe")
-            .plain("call", call.0)
-            .texts("topics", topics)
-            .plain("listens", listener)
-            .end(),
-        Command::SubscribePattern { call, pattern, listener } => recorder
-            .event(now, "subscribe")
-            .plain("call", call.0)
-            .texts("topics", [""; 0])
-            .text("pattern", pattern)
-            .plain("listens", listener)
-            .end(),
-        Command::Assign { call, taken, partitions } => recorder
-            .event(now, "assign")
-            .plain("call", call.0)
-            .plain("taken", taken)
-            .texts("partitions", partitions)
-            .end(),
-        Command::Unsubscribe { call, taken } => {
-            recorder.event(now, "unsubscribe").plain("call", call.0).plain("taken", taken).end();
+    if let Command::Abandon { call } = command
+        && !recorder.calls.remove(call)
+    {
+        return;
+    }
+    let none = BTreeSet::new();
+    let event = match command {
+        Command::Subscribe { call, topics, listener } => Event::Subscribe {
+            call: call.0,
+            topics: Texts(topics),
+            pattern: None,
+            listens: *listener,
+        },
+        Command::SubscribePattern { call, pattern, listener } => Event::Subscribe {
+            call: call.0,
+            topics: Texts(&none),
+            pattern: Some(pattern),
+            listens: *listener,
+        },
+        Command::Assign { call, taken, partitions } => {
+            Event::Assign { call: call.0, taken: *taken, partitions: Texts(partitions) }
         }
-        Command::Poll { taken } => recorder.event(now, "poll").plain("taken", taken).end(),
-        Command::PollEnded => recorder.event(now, "poll_ended").end(),
-        Command::CallbackDone { incarnation, ok } => recorder
-            .event(now, "callback_ended")
-            .plain("callback", incarnation.0)
-            .plain("ok", ok)
-            .end(),
+        Command::Unsubscribe { call, taken } => Event::Unsubscribe { call: call.0, taken: *taken },
+        Command::Poll { taken } => Event::Poll { taken: *taken },
+        Command::PollEnded => Event::PollEnded,
+        Command::CallbackDone { incarnation, ok } => {
+            Event::CallbackEnded { callback: incarnation.0, ok: *ok }
+        }
         Command::Commit { call, taken, offsets, timeout_ms: _ } => {
-            let mut line = recorder.event(now, "commit");
-            line = line.plain("call", call.0).plain("taken", taken);
-            if let Some(offsets) = offsets {
-                line = line.object("offsets", offsets, ToString::to_string, |text, offset| {
-                    line::committed(text, offset);
-                });
-            }
-            line.end();
+            Event::Commit { call: call.0, taken: *taken, offsets: offsets.as_ref().map(Offsets) }
         }
         Command::Seek { call, partition, to } => {
-            let mut line = recorder.event(now, "seek");
-            line = line.plain("call", call.0).text("partition", &partition.to_string());
-            line = match to {
-                SeekTo::Offset(offset) => line.plain("to", offset.0),
-                SeekTo::OffsetAndEpoch(offset, epoch) => {
-                    line.plain("to", offset.0).plain("leader_epoch", epoch.0)
-                }
-                SeekTo::Beginning | SeekTo::End => line,
+            let (to, leader_epoch) = match to {
+                SeekTo::Offset(offset) => (Some(offset.0), None),
+                SeekTo::OffsetAndEpoch(offset, epoch) => (Some(offset.0), Some(epoch.0)),
+                SeekTo::Beginning | SeekTo::End => (None, None),
             };
-            line.end();
+            Event::Seek { call: call.0, partition: Text(partition), to, leader_epoch }
         }
-        Command::Close { taken, timeout_ms: _ } => {
-            recorder.event(now, "close").plain("taken", taken).end();
-        }
-        Command::Abandon { call } => {
-            if recorder.calls.remove(call) {
-                recorder.event(now, "abandon").plain("call", call.0).end();
-            }
-        }
-        Command::Dropped => recorder.event(now, "drop").end(),
+        Command::Close { taken, timeout_ms: _ } => Event::Close { taken: *taken },
+        Command::Abandon { call } => Event::Abandon { call: call.0 },
+        Command::Dropped => Event::Drop,
         // Nothing of the group's.
         Command::Position { .. }
         | Command::Committed { .. }
@@ -82,6 +66,7 @@ pub(super) fn write(recorder: &mut Recorder, now: Time, command: &Command) {
         | Command::DescribeGroup { .. }
         | Command::Lag { .. }
         | Command::Pause { .. }
-        | Command::Resume { .. } => {}
-    }
+        | Command::Resume { .. } => return,
+    };
+    recorder.event(now, event);
 }

@@ -19,8 +19,11 @@
 
 mod answers;
 mod commands;
-mod line;
+mod event;
 mod orders;
+#[cfg(test)]
+mod tests;
+mod words;
 
 use crate::config::Config;
 use crate::record::Chunk;
@@ -28,7 +31,8 @@ use crate::wire::Members;
 use evenkeel_core::request::ledger::Ticket;
 use evenkeel_core::{CallId, Command, ConnectionId, Shell, Time};
 use evenkeel_spec::words::{Assignor, NodeId, TopicId};
-use line::Line;
+use event::{Event, Header, Line};
+use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io::Write;
@@ -58,7 +62,8 @@ impl fmt::Debug for Sink {
 pub(crate) struct Recorder {
     /// None once it has refused to take more.
     sink: Option<Sink>,
-    text: String,
+    /// Lines that the sink was not given yet.
+    text: Vec<u8>,
     /// How many of the core's orders that wait to be carried out are written already.
     ahead: usize,
     /// Connections that are neither over nor given up.
@@ -83,18 +88,20 @@ pub(crate) struct Recorder {
 impl Recorder {
     /// What begins with the header.
     pub(crate) fn new(sink: Sink, config: &Config) -> Self {
-        let mut text = String::new();
         let core = &config.core;
-        let mut header = Line::begin(&mut text, "evenkeel_run", FORMAT_VERSION)
-            .text("client_id", &config.client_id)
-            .text("group", config.group_id.as_ref().map_or("", |group| group.as_str()))
-            .plain("started_ms", date_ms(Instant::now()))
-            .plain("auto_commit", core.auto_commit)
-            .plain("rebalance_timeout_ms", core.max_poll_interval_ms);
-        if let Some(assignor) = &core.assignor {
-            header = header.text("assignor", assignor_name(assignor));
-        }
-        header.end();
+        let mut text = Vec::new();
+        put(
+            &mut text,
+            &Header {
+                evenkeel_run: FORMAT_VERSION,
+                client_id: &config.client_id,
+                group: config.group_id.as_ref().map_or("", |group| group.as_str()),
+                started_ms: date_ms(Instant::now()),
+                auto_commit: core.auto_commit,
+                rebalance_timeout_ms: core.max_poll_interval_ms,
+                assignor: core.assignor.as_ref().map(assignor_name),
+            },
+        );
         Self {
             sink: Some(sink),
             text,
@@ -136,7 +143,7 @@ impl Recorder {
             // Nothing was ordered yet when it ended, so that what follows is of it.
             orders::unsent(self, now, shell, self.ahead.wrapping_sub(1));
             if self.groups.remove(&connection) {
-                self.event(now, "ended").plain("connection", connection.0).end();
+                self.event(now, Event::Ended { connection: connection.0 });
             }
         }
         for (place, output) in shell.outputs().enumerate().skip(self.ahead) {
@@ -151,19 +158,25 @@ impl Recorder {
         self.ahead = self.ahead.saturating_sub(1);
     }
 
-    fn event(&mut self, now: Time, event: &str) -> Line<'_> {
-        Line::event(&mut self.text, now, event)
+    fn event(&mut self, now: Time, event: Event<'_>) {
+        put(&mut self.text, &Line { t: now.0, event });
     }
 
     fn flush(&mut self) {
         if let Some(sink) = &mut self.sink
-            && let Err(error) = sink.0.write_all(self.text.as_bytes()).and_then(|()| sink.0.flush())
+            && let Err(error) = sink.0.write_all(&self.text).and_then(|()| sink.0.flush())
         {
             tracing::warn!("the run is recorded no further: {error}");
             self.sink = None;
         }
         self.text.clear();
     }
+}
+
+/// One line more.
+fn put(text: &mut Vec<u8>, line: &impl Serialize) {
+    serde_json::to_writer(&mut *text, line).expect("every line can be said in JSON");
+    text.push(b'\n');
 }
 
 /// A date, milliseconds since the epoch of Unix. Where the runtime's clock is paused, as in tests, it

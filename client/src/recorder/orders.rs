@@ -1,16 +1,18 @@
 //! What the core orders: requests of the group, and what the application is told.
 
-use super::{Line, Recorder, assignor_name, line};
+use super::event::{Event, Loss, Owner, Said, Sent};
+use super::words::{Offsets, Part, Text, Texts};
+use super::{Recorder, assignor_name};
 use crate::record::{Chunk, Slice};
 use crate::wire::Members;
 use evenkeel_core::group::{CommitError, Fault, LostReason};
+use evenkeel_core::request::Request;
 use evenkeel_core::request::ledger::{Discard, Failure, Outcome};
-use evenkeel_core::request::{Kind, Request};
 use evenkeel_core::{
     Answer, CallFault, Callback, ConnectionId, Delivery, DisconnectReason, Output, PollFault,
     RequestId, Shell, Time, Warning,
 };
-use evenkeel_spec::words::{ErrorCode, Heartbeat, HeartbeatEpoch, OffsetCommit, Pattern};
+use evenkeel_spec::words::{Heartbeat, HeartbeatEpoch, Pattern};
 
 pub(super) fn write(
     recorder: &mut Recorder,
@@ -27,18 +29,18 @@ pub(super) fn write(
             recorder.open.remove(connection);
             unsent(recorder, now, shell, place);
             if recorder.groups.remove(connection) {
-                let line = recorder.event(now, "disconnect").plain("connection", connection.0);
-                line.plain("closing", *reason == DisconnectReason::Closing).end();
+                let closing = *reason == DisconnectReason::Closing;
+                recorder.event(now, Event::Disconnect { connection: connection.0, closing });
             }
         }
         Output::Waiting(ticket, kind) => {
             recorder.waiting.insert(*ticket);
-            recorder.event(now, "waits").text("request", kind.name()).end();
+            recorder.event(now, Event::Waits { request: kind.name() });
         }
         Output::Ended(ended) => {
             let is_waiting = recorder.waiting.remove(&ended.ticket) && ended.attempts == 0;
             if is_waiting && ended.outcome == Outcome::Discarded(Discard::CallerGone) {
-                recorder.event(now, "recalled").end();
+                recorder.event(now, Event::Recalled);
             }
         }
         Output::Send { connection, request_id, request, queued_ms: _ } => {
@@ -54,62 +56,57 @@ pub(super) fn write(
                 && let Some(node) = shell.node_at(*connection)
             {
                 recorder.coordinators.insert(*connection);
-                let line = recorder.event(now, "connect").plain("connection", connection.0);
-                line.plain("coordinator", node.0).end();
-                recorder.event(now, "ready").plain("connection", connection.0).end();
+                let connection = connection.0;
+                recorder.event(now, Event::Connect { connection, coordinator: node.0 });
+                recorder.event(now, Event::Ready { connection });
             }
             send(recorder, now, (*connection, *request_id), request, members);
         }
         Output::Deliver(delivery) => deliver(recorder, now, delivery),
         Output::EndLease(partitions) => {
-            recorder.event(now, "withdrawn").texts("partitions", partitions).end();
+            recorder.event(now, Event::Withdrawn { partitions: Texts(partitions) });
         }
         Output::PollFailed(fault) => {
-            let line = recorder.event(now, "poll_failed");
-            match fault {
-                PollFault::Group(Fault::Fatal(code)) => told(line, "fatal", *code),
-                PollFault::Group(Fault::Refused(code)) => told(line, "refused", *code),
-                _ => line.text("fault", "other").end(),
-            }
+            let (fault, error) = match fault {
+                PollFault::Group(Fault::Fatal(code)) => ("fatal", Some(code.number())),
+                PollFault::Group(Fault::Refused(code)) => ("refused", Some(code.number())),
+                _ => ("other", None),
+            };
+            recorder.event(now, Event::PollFailed { fault, error });
         }
         Output::Call { incarnation, callback, partitions } => {
-            let line = recorder.event(now, "callback").plain("callback", incarnation.0);
-            match callback {
-                Callback::Assigned => line.text("method", "assigned"),
-                Callback::Revoked => line.text("method", "revoked"),
-                Callback::Lost(reason) => lost(line.text("method", "lost"), *reason),
-            }
-            .texts("partitions", partitions)
-            .end();
+            let (method, loss) = match callback {
+                Callback::Assigned => ("assigned", None),
+                Callback::Revoked => ("revoked", None),
+                Callback::Lost(reason) => ("lost", Some(lost(*reason))),
+            };
+            let partitions = Texts(partitions);
+            let callback = incarnation.0;
+            recorder.event(now, Event::Callback { callback, method, loss, partitions });
         }
         Output::Assignment(assignment) => {
-            let mut line = recorder.event(now, "assignment");
-            line = line.texts("partitions", &assignment.partitions);
-            if let Some(owner) = assignment.owner {
-                let member = members.name(owner.member);
-                line = line.text("member", member.as_str()).plain("epoch", owner.epoch.0);
-            }
-            line.end();
+            let named = assignment.owner.map(|owner| (members.name(owner.member), owner.epoch.0));
+            let owner = named.as_ref().map(|(member, epoch)| Owner { member, epoch: *epoch });
+            let partitions = Texts(&assignment.partitions);
+            recorder.event(now, Event::Assignment { partitions, owner });
         }
         Output::Done { call, result } => {
             if recorder.calls.remove(call) {
-                let line = recorder.event(now, "answered").plain("call", call.0);
-                answered(line, result);
+                let (result, error) = answered(result);
+                recorder.event(now, Event::Answered { call: call.0, result, error });
             }
         }
         Output::Warn(Warning::PartitionsLost { partitions, reason }) => {
-            let line = lost(recorder.event(now, "lost"), *reason);
-            line.texts("partitions", partitions).end();
+            let (loss, partitions) = (lost(*reason), Texts(partitions));
+            recorder.event(now, Event::Lost { loss, partitions });
         }
-        Output::Warn(Warning::Truncated { partition, diverging: Some(to), .. }) => recorder
-            .event(now, "truncated")
-            .text("partition", &partition.to_string())
-            .plain("to", to.offset.0)
-            .plain("leader_epoch", to.leader_epoch.0)
-            .end(),
+        Output::Warn(Warning::Truncated { partition, diverging: Some(to), .. }) => {
+            let (to, leader_epoch) = (to.offset.0, to.leader_epoch.0);
+            recorder.event(now, Event::Truncated { partition: Text(partition), to, leader_epoch });
+        }
         Output::Warn(_) | Output::Wait(_) => {}
         Output::Closed(report) => {
-            recorder.event(now, "closed").plain("left", report.left).end();
+            recorder.event(now, Event::Closed { left: report.left });
         }
     }
 }
@@ -127,7 +124,7 @@ pub(super) fn unsent(recorder: &mut Recorder, now: Time, shell: &Shell<Chunk>, p
         }
     }
     for kind in lost {
-        recorder.event(now, "unsent").text("request", Kind::name(kind)).end();
+        recorder.event(now, Event::Unsent { request: kind.name() });
     }
 }
 
@@ -138,12 +135,21 @@ fn send(
     request: &Request,
     members: &mut Members,
 ) {
+    let sent = Sent { connection: connection.0, request: request_id.0 };
+    let named;
     let event = match request {
-        Request::FindCoordinator => "lookup",
-        Request::Heartbeat(_) => "heartbeat",
-        Request::OffsetCommit { .. } => "offset_commit",
-        Request::OffsetFetch { .. } => "offset_fetch",
-        Request::DescribeGroup => "describe_group",
+        Request::FindCoordinator => Event::Lookup(sent),
+        Request::Heartbeat(heartbeat) => {
+            named = members.name(heartbeat.member);
+            said(sent, &named, heartbeat)
+        }
+        Request::OffsetCommit { commit, .. } => {
+            named = commit.owner.map(|owner| members.name(owner.member)).unwrap_or_default();
+            let owner = commit.owner.map(|owner| Owner { member: &named, epoch: owner.epoch.0 });
+            Event::OffsetCommit { sent, owner, offsets: Offsets(&commit.offsets) }
+        }
+        Request::OffsetFetch { .. } => Event::OffsetFetch(sent),
+        Request::DescribeGroup => Event::DescribeGroup(sent),
         Request::ApiVersions
         | Request::Metadata { .. }
         | Request::TopicsById { .. }
@@ -154,74 +160,42 @@ fn send(
     };
     // Also one to another broker concerns the group once a lookup is on it.
     recorder.groups.insert(connection);
-    let line = recorder.event(now, event).plain("connection", connection.0);
-    let line = line.plain("request", request_id.0);
-    match request {
-        Request::Heartbeat(heartbeat) => said(line, heartbeat, members).end(),
-        Request::OffsetCommit { commit, .. } => committed(line, commit, members).end(),
-        _ => line.end(),
-    }
+    recorder.event(now, event);
 }
 
-fn said<'a>(line: Line<'a>, heartbeat: &Heartbeat, members: &mut Members) -> Line<'a> {
-    let mut line = line.text("member", members.name(heartbeat.member).as_str());
-    line = match heartbeat.epoch {
-        HeartbeatEpoch::Join => line.text("kind", "join"),
-        HeartbeatEpoch::Stay(epoch) => line.text("kind", "stay").plain("epoch", epoch.0),
-        HeartbeatEpoch::Leave => line.text("kind", "leave"),
+fn said<'a>(sent: Sent, member: &'a str, heartbeat: &'a Heartbeat) -> Event<'a> {
+    let (kind, epoch) = match heartbeat.epoch {
+        HeartbeatEpoch::Join => ("join", None),
+        HeartbeatEpoch::Stay(epoch) => ("stay", Some(epoch.0)),
+        HeartbeatEpoch::Leave => ("leave", None),
     };
-    if let Some(ms) = heartbeat.rebalance_timeout_ms {
-        line = line.plain("rebalance_timeout_ms", ms);
-    }
-    if let Some(topics) = &heartbeat.subscription {
-        line = line.texts("topics", topics.iter());
-    }
-    line = match &heartbeat.pattern {
-        Some(Pattern::Matching(pattern)) => line.text("pattern", pattern),
-        Some(Pattern::Ended) => line.text("pattern", ""),
-        None => line,
+    let said = Said {
+        epoch,
+        rebalance_timeout_ms: heartbeat.rebalance_timeout_ms,
+        topics: heartbeat.subscription.as_deref().map(Texts),
+        pattern: heartbeat.pattern.as_ref().map(|pattern| match pattern {
+            Pattern::Matching(pattern) => &**pattern,
+            Pattern::Ended => "",
+        }),
+        assignor: heartbeat.assignor.as_ref().map(assignor_name),
+        owned: heartbeat.owned.as_ref().map(Texts),
     };
-    if let Some(assignor) = &heartbeat.assignor {
-        line = line.text("assignor", assignor_name(assignor));
-    }
-    match &heartbeat.owned {
-        Some(owned) => line.partitions("owned", owned),
-        None => line,
-    }
-}
-
-fn committed<'a>(line: Line<'a>, commit: &OffsetCommit, members: &mut Members) -> Line<'a> {
-    let mut line = line;
-    if let Some(owner) = commit.owner {
-        let member = members.name(owner.member);
-        line = line.text("member", member.as_str()).plain("epoch", owner.epoch.0);
-    }
-    line.object(
-        "offsets",
-        &commit.offsets,
-        |partition| line::by_id(**partition),
-        |text, offset| line::committed(text, offset),
-    )
+    Event::Heartbeat { sent, member, kind, said }
 }
 
 fn deliver(recorder: &mut Recorder, now: Time, delivery: &Delivery<Slice>) {
-    recorder
-        .event(now, "records")
-        .plain("number", delivery.number)
-        .array("parts", &delivery.parts, |text, part| {
-            line::part(text, &part.partition, part.count, part.next_offset.0);
-        })
-        .object(
-            "next",
-            &delivery.next,
-            |partition| line::by_id(**partition),
-            |text, next| line::committed(text, next),
-        )
-        .end();
+    let parts = delivery.parts.iter().map(|part| Part {
+        partition: Text(&part.partition),
+        count: part.count,
+        next: part.next_offset.0,
+    });
+    let (number, parts) = (delivery.number, parts.collect());
+    recorder.event(now, Event::Records { number, parts, next: Offsets(&delivery.next) });
 }
 
-fn answered(line: Line<'_>, result: &Result<Answer, CallFault>) {
-    let result = match result {
+/// The outcome's name, and the broker's error.
+fn answered(result: &Result<Answer, CallFault>) -> (&'static str, Option<i16>) {
+    let name = match result {
         Ok(Answer::Left { confirmed: true }) => "left",
         Ok(Answer::Left { confirmed: false }) => "left_unconfirmed",
         Ok(
@@ -241,26 +215,23 @@ fn answered(line: Line<'_>, result: &Result<Answer, CallFault>) {
         Err(CallFault::Commit(CommitError::OwnershipEnded)) => "ownership_ended",
         Err(CallFault::Commit(CommitError::Expired)) => "expired",
         Err(CallFault::Commit(CommitError::Refused(code)) | CallFault::Refused(code)) => {
-            return line.text("result", "refused").plain("error", code.number()).end();
+            return ("refused", Some(code.number()));
         }
         Err(CallFault::Exclusive) => "exclusive",
         Err(CallFault::NoGroupId) => "no_group_id",
         Err(CallFault::Closed) => "closed",
         Err(CallFault::QueueFull) => "queue_full",
     };
-    line.text("result", result).end();
+    (name, None)
 }
 
-fn told(line: Line<'_>, fault: &str, code: ErrorCode) {
-    line.text("fault", fault).plain("error", code.number()).end();
-}
-
-fn lost(line: Line<'_>, reason: LostReason) -> Line<'_> {
-    match reason {
-        LostReason::Fenced(code) => line.text("reason", "fenced").plain("error", code.number()),
-        LostReason::PollInterval => line.text("reason", "poll_interval"),
-        LostReason::RebalanceTimeout => line.text("reason", "rebalance_timeout"),
-        LostReason::Fatal(code) => line.text("reason", "fatal").plain("error", code.number()),
-        LostReason::LeaveTimeout => line.text("reason", "leave_timeout"),
-    }
+fn lost(reason: LostReason) -> Loss {
+    let (reason, error) = match reason {
+        LostReason::Fenced(code) => ("fenced", Some(code.number())),
+        LostReason::PollInterval => ("poll_interval", None),
+        LostReason::RebalanceTimeout => ("rebalance_timeout", None),
+        LostReason::Fatal(code) => ("fatal", Some(code.number())),
+        LostReason::LeaveTimeout => ("leave_timeout", None),
+    };
+    Loss { reason, error }
 }
