@@ -2,10 +2,9 @@
 //! happened. A life in which each call occurs is lived again and again; each time one of its calls is
 //! dropped one wake-up later than the time before, and made anew.
 
+use crate::listeners::Diary;
 use crate::support::{Read, SECOND, append_numbered, committed, member};
-use evenkeel::{
-    Committed, Consumer, ListenerError, Offset, RebalanceContext, RebalanceListener, TopicPartition,
-};
+use evenkeel::{Committed, Consumer, Offset, TopicPartition};
 use evenkeel_broker::Cluster;
 use evenkeel_tests::validated::Validated;
 use std::future::{Future, poll_fn};
@@ -86,50 +85,6 @@ macro_rules! done {
     };
 }
 
-/// What an application was told, in order.
-#[derive(Clone, Default)]
-struct Diary(Arc<Mutex<Vec<String>>>);
-
-impl Diary {
-    async fn write(&self, what: &str, partitions: &[TopicPartition]) -> Result<(), ListenerError> {
-        let partitions: Vec<_> = partitions.iter().map(|at| at.partition).collect();
-        self.0.lock().expect("no panic").push(format!("{what} {partitions:?}"));
-        sleep(Duration::from_millis(30)).await;
-        self.0.lock().expect("no panic").push(format!("{what} over"));
-        Ok(())
-    }
-}
-
-impl RebalanceListener for Diary {
-    async fn on_partitions_assigned(
-        &mut self,
-        context: &mut RebalanceContext,
-        partitions: &[TopicPartition],
-    ) -> Result<(), ListenerError> {
-        for partition in partitions {
-            context.position(partition).await?;
-        }
-        self.write("assigned", partitions).await
-    }
-
-    async fn on_partitions_revoked(
-        &mut self,
-        context: &mut RebalanceContext,
-        partitions: &[TopicPartition],
-    ) -> Result<(), ListenerError> {
-        context.commit().await?;
-        self.write("revoked", partitions).await
-    }
-
-    async fn on_partitions_lost(
-        &mut self,
-        _: &mut RebalanceContext,
-        partitions: &[TopicPartition],
-    ) -> Result<(), ListenerError> {
-        self.write("lost", partitions).await
-    }
-}
-
 /// What came of a life.
 #[derive(Debug, Eq, PartialEq)]
 struct Outcome {
@@ -174,7 +129,8 @@ async fn polls(
 /// Everything that waits, at least once.
 async fn live(caller: &mut Caller) -> Outcome {
     let cluster = Cluster::builder().topic("t", 2).build().expect("a cluster");
-    let (diary, got) = (Diary::default(), Arc::new(Mutex::new(Read::default())));
+    let diary = Diary { slow: Duration::from_millis(30), ..Diary::default() };
+    let got = Arc::new(Mutex::new(Read::default()));
     let mut consumer = member(&cluster, "g", 1).build().expect("valid");
     append_numbered(&cluster, "t", 2, 5);
     done!(caller, "subscribe_with", consumer.subscribe_with(["t"], diary.clone()));
@@ -223,17 +179,20 @@ async fn live(caller: &mut Caller) -> Outcome {
 
     done!(caller, "unsubscribe", consumer.unsubscribe());
     append_numbered(&cluster, "t", 2, 5);
-    done!(caller, "subscribe", consumer.subscribe(["t"]));
+    done!(caller, "subscribe_pattern", consumer.subscribe_pattern("t|u.*"));
     polls(caller, &mut consumer, &got, |_, count| count == 40).await;
     assert!(got.lock().expect("no panic").is_exactly(2, 20), "{got:?}");
+    done!(caller, "subscribe", consumer.subscribe(["t"]));
     done!(caller, "subscribe_with", consumer.subscribe_with(["t"], diary.clone()));
     if let Some(report) = caller.call("close", consumer.close(5 * SECOND)).await {
         assert!(report.left && report.callbacks_failed.is_empty(), "{report:?}");
     } else {
         gone(&cluster).await;
     }
-    let diary = diary.0.lock().expect("no panic").clone();
-    Outcome { diary, committed: [0, 1].map(|index| committed(&cluster, "g", "t", index)) }
+    Outcome {
+        diary: diary.lines(),
+        committed: [0, 1].map(|index| committed(&cluster, "g", "t", index)),
+    }
 }
 
 /// A close that was dropped goes on in the background without callbacks, and at once.

@@ -1,12 +1,13 @@
 //! What a consumer says of itself, asked by its own task and by others.
 
+use crate::listeners::Endless;
 use crate::support::{Read, SECOND, append_numbered, member, read};
 use evenkeel::diagnosis::{Belonging, Method, Reason, TopicTrouble, Wait};
-use evenkeel::{Diagnosis, ListenerError, Observer, RebalanceContext, RebalanceListener};
-use evenkeel::{ErrorCode, LookupError, TopicName, TopicPartition};
+use evenkeel::{
+    Diagnosis, ErrorCode, ListenerMethod, LookupError, Observer, TopicName, TopicPartition,
+};
 use evenkeel_broker::Cluster;
 use evenkeel_tests::validated::Validated;
-use std::future::pending;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -58,24 +59,12 @@ async fn records_that_nobody_polls_for_are_named_with_how_long_they_wait() {
     consumer.close(SECOND).await;
 }
 
-struct Endless;
-
-impl RebalanceListener for Endless {
-    async fn on_partitions_assigned(
-        &mut self,
-        _: &mut RebalanceContext,
-        _: &[TopicPartition],
-    ) -> Result<(), ListenerError> {
-        pending().await
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_callback_without_end_is_what_a_consumer_waits_for_however_many_ask() {
     let _runs = Validated::begin();
     let cluster = Cluster::builder().topic("t", 1).build().expect("a cluster");
     let mut consumer = member(&cluster, "g", 1).build().expect("valid");
-    consumer.subscribe_with(["t"], Endless).await.expect("subscribed");
+    consumer.subscribe_with(["t"], Endless(ListenerMethod::Assigned)).await.expect("subscribed");
     assert!(consumer.poll(10 * SECOND).await.expect("it goes well").is_empty());
     let observer = consumer.observer();
     // More than have a place at once; half of them are gone before the answer.
@@ -109,7 +98,7 @@ async fn a_member_sees_who_has_what_it_waits_for() {
     let refused = first.describe_group().await;
     let absent = ErrorCode::GroupIdNotFound;
     assert_eq!(refused, Err(LookupError::Refused { code: absent }), "nobody has joined yet");
-    first.subscribe_with(["t"], Endless).await.expect("subscribed");
+    first.subscribe_with(["t"], Endless(ListenerMethod::Assigned)).await.expect("subscribed");
     first.poll(10 * SECOND).await.expect("it goes well");
     let mut second = member(&cluster, "g", 2).build().expect("valid");
     second.subscribe(["t"]).await.expect("subscribed");

@@ -1,10 +1,10 @@
 //! The client as a member of a group: against the test broker, in memory, under paused time, all in
 //! one current-thread runtime.
 
+use crate::listeners::Diary;
 use crate::support::{Read, SECOND, append_numbered, committed, member, read};
 use evenkeel::{
-    CloseReport, Consumer, ListenerError, ListenerMethod, Offset, PollError, RebalanceContext,
-    RebalanceListener, Records, Seek, TopicPartition,
+    CloseReport, Consumer, ListenerMethod, Offset, PollError, Records, Seek, TopicPartition,
 };
 use evenkeel_broker::Cluster;
 use evenkeel_tests::validated::Validated;
@@ -149,66 +149,6 @@ async fn two_members_share_the_partitions_and_lose_and_repeat_nothing() {
     assert!(first.close(5 * SECOND).await.left);
 }
 
-/// Writes down what it is told; may be slow, fail or panic.
-#[derive(Clone, Default)]
-struct Diary {
-    lines: Arc<Mutex<Vec<String>>>,
-    slow: Duration,
-    fail_once: Arc<Mutex<Option<&'static str>>>,
-}
-
-impl Diary {
-    async fn write(
-        &mut self,
-        what: &str,
-        partitions: &[TopicPartition],
-    ) -> Result<(), ListenerError> {
-        let begin = format!("{what} {}", partitions.len());
-        self.lines.lock().expect("no panic").push(begin);
-        sleep(self.slow).await;
-        let failure = self.fail_once.lock().expect("no panic").take();
-        match failure {
-            Some("panic") => panic!("by design"),
-            Some(reason) => Err(ListenerError::new(reason)),
-            None => {
-                self.lines.lock().expect("no panic").push(format!("{what} over"));
-                Ok(())
-            }
-        }
-    }
-
-    fn lines(&self) -> Vec<String> {
-        self.lines.lock().expect("no panic").clone()
-    }
-}
-
-impl RebalanceListener for Diary {
-    async fn on_partitions_assigned(
-        &mut self,
-        _: &mut RebalanceContext,
-        partitions: &[TopicPartition],
-    ) -> Result<(), ListenerError> {
-        self.write("assigned", partitions).await
-    }
-
-    async fn on_partitions_revoked(
-        &mut self,
-        context: &mut RebalanceContext,
-        partitions: &[TopicPartition],
-    ) -> Result<(), ListenerError> {
-        context.commit().await?;
-        self.write("revoked", partitions).await
-    }
-
-    async fn on_partitions_lost(
-        &mut self,
-        _: &mut RebalanceContext,
-        partitions: &[TopicPartition],
-    ) -> Result<(), ListenerError> {
-        self.write("lost", partitions).await
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_listener_is_told_of_assignment_and_of_the_revocation_at_the_end() {
     let _runs = Validated::begin();
@@ -219,10 +159,10 @@ async fn a_listener_is_told_of_assignment_and_of_the_revocation_at_the_end() {
     consumer.subscribe_with(["t"], diary.clone()).await.expect("subscribed");
     let mut got = Read::default();
     read(&mut consumer, &mut got, 20).await;
-    assert_eq!(diary.lines(), ["assigned 2", "assigned over"]);
+    assert_eq!(diary.lines(), ["assigned [0, 1]", "assigned over"]);
     let report = consumer.close(5 * SECOND).await;
     assert!(report.left && report.callbacks_failed.is_empty(), "{report:?}");
-    let all = ["assigned 2", "assigned over", "revoked 2", "revoked over"];
+    let all = ["assigned [0, 1]", "assigned over", "revoked [0, 1]", "revoked over"];
     assert_eq!(diary.lines(), all);
     assert_eq!(committed(&cluster, "g", "t", 1), Some(Offset(10)));
 }
@@ -242,7 +182,7 @@ async fn a_callback_of_ten_seconds_keeps_a_membership_of_three() {
     consumer.subscribe_with(["t"], diary.clone()).await.expect("subscribed");
     let mut got = Read::default();
     read(&mut consumer, &mut got, 10).await;
-    assert_eq!(diary.lines(), ["assigned 1", "assigned over"]);
+    assert_eq!(diary.lines(), ["assigned [0]", "assigned over"]);
     assert!(got.is_exactly(1, 10));
     consumer.close(60 * SECOND).await;
 }
@@ -259,7 +199,7 @@ async fn a_dropped_poll_leaves_the_callback_to_the_next_one() {
         let dropped = tokio::time::timeout(SECOND, consumer.poll(60 * SECOND)).await;
         if let Ok(polled) = dropped {
             assert_eq!(polled.expect("poll goes well").len(), 10);
-            assert_eq!(diary.lines(), ["assigned 1", "assigned over"]);
+            assert_eq!(diary.lines(), ["assigned [0]", "assigned over"]);
             consumer.close(60 * SECOND).await;
             return;
         }
@@ -293,7 +233,7 @@ async fn a_failed_or_panicked_assignment_is_told_and_run_again_before_records() 
         };
         let said = if failure == "panic" { "panicked: by design" } else { failure };
         assert_eq!(&**reason, said);
-        assert_eq!(diary.lines(), ["assigned 1", "assigned 1", "assigned over"]);
+        assert_eq!(diary.lines(), ["assigned [0]", "assigned [0]", "assigned over"]);
         consumer.close(SECOND).await;
     }
 }
@@ -308,7 +248,7 @@ async fn close_drops_a_callback_that_does_not_end_and_says_so() {
     for _ in 0..10 {
         assert!(consumer.poll(SECOND).await.expect("no error").is_empty());
     }
-    assert_eq!(diary.lines(), ["assigned 1"]);
+    assert_eq!(diary.lines(), ["assigned [0]"]);
     let begin = Instant::now();
     let CloseReport { callbacks_failed, .. } = consumer.close(5 * SECOND).await;
     assert!(begin.elapsed() <= 6 * SECOND, "{:?}", begin.elapsed());

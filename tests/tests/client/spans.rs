@@ -1,10 +1,12 @@
 //! Rebalances and callbacks as spans: against the test broker, in memory, under paused time, so
 //! that durations are exact.
 
-use crate::listeners::Slow;
+use crate::listeners::{Endless, Slow};
 use crate::support::{self, SECOND};
 use evenkeel::record::encode::{BatchBuilder, HeaderBytes};
-use evenkeel::{Consumer, ListenerError, RebalanceContext, RebalanceListener, TopicPartition};
+use evenkeel::{
+    Consumer, ListenerError, ListenerMethod, RebalanceContext, RebalanceListener, TopicPartition,
+};
 use evenkeel_broker::{Before, Cluster, Request};
 use evenkeel_tests::validated::Validated;
 use std::collections::BTreeMap;
@@ -210,7 +212,7 @@ async fn a_callback_that_close_drops_and_one_that_panics_say_so() {
     assert_eq!(told.one("callback", "callback", "revoked").text("outcome"), "panicked");
 
     let mut consumer = member(&cluster, 2);
-    consumer.subscribe_with(["t"], Hangs).await.expect("subscribed");
+    consumer.subscribe_with(["t"], Endless(ListenerMethod::Assigned)).await.expect("subscribed");
     consumer.poll(SECOND).await.expect("poll goes well");
     consumer.close(SECOND).await;
     let dropped = told.all("callback", "outcome", "dropped");
@@ -274,18 +276,6 @@ impl RebalanceListener for Panics {
         _: &[TopicPartition],
     ) -> Result<(), ListenerError> {
         panic!("on purpose")
-    }
-}
-
-struct Hangs;
-
-impl RebalanceListener for Hangs {
-    async fn on_partitions_assigned(
-        &mut self,
-        _: &mut RebalanceContext,
-        _: &[TopicPartition],
-    ) -> Result<(), ListenerError> {
-        std::future::pending().await
     }
 }
 

@@ -1,10 +1,12 @@
 //! No call takes longer than it may, whatever the brokers do: every call that waits in every
 //! situation, in virtual time. `default.api.timeout.ms` is 5 s here; `poll` and `close` are given 3 s.
 
+use crate::listeners::Endless;
 use crate::support::{InMemory, Read, SECOND, append_numbered, read, unrecorded};
 use evenkeel::{
     Address, Commit, Committed, ConnectError, Connecting, Connector, Consumer, ErrorCode,
-    ListenerError, Offset, RebalanceContext, RebalanceListener, Stream, TopicPartition,
+    ListenerError, ListenerMethod, Offset, RebalanceContext, RebalanceListener, Stream,
+    TopicPartition,
 };
 use evenkeel_broker::{After, Answer, Before, Cluster, Gate, Interceptor, Request};
 use std::collections::BTreeMap;
@@ -90,19 +92,6 @@ impl Interceptor for Throttling {
     }
 }
 
-/// Its methods do not return.
-struct Endless;
-
-impl RebalanceListener for Endless {
-    async fn on_partitions_revoked(
-        &mut self,
-        _: &mut RebalanceContext,
-        _: &[TopicPartition],
-    ) -> Result<(), ListenerError> {
-        pending().await
-    }
-}
-
 /// A consumer in a situation, and what must live as long as it.
 struct World {
     consumer: Consumer,
@@ -134,7 +123,7 @@ async fn world(situation: Situation) -> World {
         cluster.intercept(missing);
     }
     if situation != Situation::New {
-        consumer.subscribe_with(["t"], Endless).await.expect("subscribed");
+        consumer.subscribe_with(["t"], Endless(ListenerMethod::Revoked)).await.expect("subscribed");
     }
     match situation {
         Situation::New => {}
@@ -231,7 +220,9 @@ async fn call(name: &str, mut consumer: Consumer) -> (String, Option<Consumer>) 
     let told = match name {
         "poll" => told(consumer.poll(OWN).await),
         "subscribe" => told(consumer.subscribe(["u"]).await),
-        "subscribe_with" => told(consumer.subscribe_with(["u"], Endless).await),
+        "subscribe_with" => {
+            told(consumer.subscribe_with(["u"], Endless(ListenerMethod::Revoked)).await)
+        }
         "subscribe(none)" => told(consumer.subscribe(Vec::<String>::new()).await),
         "subscribe_pattern" => told(consumer.subscribe_pattern("u.*").await),
         "unsubscribe" => told(consumer.unsubscribe().await),

@@ -1,11 +1,11 @@
 //! What an application may do to its consumer without costing it the membership: all but staying
 //! away for longer than `max.poll.interval.ms`.
 
+use crate::listeners::Endless;
 use crate::support::{Read, SECOND, append_numbered, member, read};
-use evenkeel::{Consumer, ListenerError, RebalanceContext, RebalanceListener, TopicPartition};
+use evenkeel::{Consumer, ListenerMethod};
 use evenkeel_broker::Cluster;
 use evenkeel_tests::validated::Validated;
-use std::future::pending;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -78,26 +78,13 @@ async fn whatever_the_application_holds_and_does_not_look_at_keeps_nobody_from_h
     assert!(consumer.close(SECOND).await.left);
 }
 
-/// Never returns.
-struct Endless;
-
-impl RebalanceListener for Endless {
-    async fn on_partitions_assigned(
-        &mut self,
-        _: &mut RebalanceContext,
-        _: &[TopicPartition],
-    ) -> Result<(), ListenerError> {
-        pending().await
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_listener_that_never_returns_blocks_its_own_records_and_nothing_else() {
     let _runs = Validated::begin();
     let cluster = impatient();
     let builder = member(&cluster, "g", 1).max_poll_interval(60 * SECOND);
     let mut consumer = builder.build().expect("valid");
-    consumer.subscribe_with(["t"], Endless).await.expect("subscribed");
+    consumer.subscribe_with(["t"], Endless(ListenerMethod::Assigned)).await.expect("subscribed");
     for _ in 0..300 {
         assert!(consumer.poll(SECOND).await.expect("poll goes well").is_empty());
     }
