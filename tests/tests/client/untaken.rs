@@ -165,7 +165,11 @@ async fn what_a_dropped_poll_was_told_is_told_after_an_unsubscribe() {
     consumer.subscribe(["t"]).await.expect("subscribed");
     {
         let mut poll = pin!(consumer.poll(3_600 * SECOND));
-        poll_fn(|context| Poll::Ready(assert!(poll.as_mut().poll(context).is_pending()))).await;
+        poll_fn(|context| {
+            assert!(poll.as_mut().poll(context).is_pending());
+            Poll::Ready(())
+        })
+        .await;
         sleep(61 * SECOND).await;
     }
     let unsubscribed = consumer.unsubscribe().await;
