@@ -22,7 +22,8 @@ pub(crate) struct Log {
     batches: Vec<Batch>,
     start: u64,
     end: u64,
-    /// Each leader epoch that appended or led, with the log's end when it began; ascending.
+    /// Each leader epoch that appended, and the one that leads, with the log's end when it began;
+    /// ascending.
     epochs: Vec<(u32, u64)>,
     producers: BTreeMap<i64, Producer>,
 }
@@ -75,17 +76,24 @@ impl Log {
         self.end
     }
 
-    /// A new leader begins.
+    /// A new leader begins. An epoch in which nothing was appended is forgotten, as by
+    /// `LeaderEpochFileCache.assign`.
     pub(crate) fn begin_epoch(&mut self, epoch: u32) {
-        self.epochs.push((epoch, self.end));
+        let end = self.end;
+        self.epochs.retain(|&(_, start)| start < end);
+        self.epochs.push((epoch, end));
     }
 
-    /// The greatest epoch at most `asked` and the offset at which the next one begins (KIP-320);
-    /// `None` when every epoch of the log is greater.
+    /// The greatest epoch at most `asked`, or `asked` where all are greater, and the offset at which
+    /// the next one begins (KIP-320); `None` when it is beyond all. As
+    /// `LeaderEpochFileCache.endOffsetFor`.
     pub(crate) fn epoch_end(&self, asked: u32) -> Option<(u32, u64)> {
         let after = self.epochs.partition_point(|&(epoch, _)| epoch <= asked);
-        let &(epoch, _) = self.epochs.get(after.checked_sub(1)?)?;
-        Some((epoch, self.epochs.get(after).map_or(self.end, |&(_, start)| start)))
+        let floor = after.checked_sub(1).map(|last| self.epochs[last].0);
+        match self.epochs.get(after) {
+            Some(&(_, next)) => Some((floor.unwrap_or(asked), next)),
+            None => floor.filter(|&last| last == asked).map(|last| (last, self.end)),
+        }
     }
 
     /// Appends a checked batch. Errors: a sequence that is not the producer's next

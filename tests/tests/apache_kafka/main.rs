@@ -19,6 +19,7 @@ mod refusals;
 mod script;
 mod shard;
 mod three_nodes;
+mod unclean;
 
 use evenkeel_tests::kafka::{Builder, Kafka};
 use evenkeel_tests::setup::{self, SetupError};
@@ -85,6 +86,10 @@ const TESTS: &[(&str, Test)] = &[
     (
         "three_nodes_see_one_connection_each_no_needless_lookup_no_fence_and_a_close_in_time",
         three_nodes::promises,
+    ),
+    (
+        "an_unclean_election_on_apache_kafka_is_noticed_and_read_on_where_the_logs_differ",
+        unclean::election,
     ),
     ("kafkas_consumer_reads_what_kafkas_producer_wrote", group::kafka_alone),
     ("evenkeel_reads_what_kafkas_producer_wrote", evenkeel_member::alone),

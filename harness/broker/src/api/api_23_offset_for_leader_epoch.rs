@@ -66,9 +66,9 @@ fn look_up(
     let epoch = known_epoch(asked.current_leader_epoch);
     let partition = state.led(node, name, asked.partition, epoch)?;
     let response = EpochEndOffset::default().with_partition(asked.partition);
-    // An epoch beyond the leader's is as unknown as one before the log's first: -1, -1.
-    let known = known_epoch(asked.leader_epoch).filter(|&epoch| epoch <= partition.leader_epoch);
-    Ok(match known.and_then(|epoch| partition.log.epoch_end(epoch)) {
+    // An epoch beyond the leader's is not known: -1, -1.
+    let asked = known_epoch(asked.leader_epoch);
+    Ok(match asked.and_then(|epoch| partition.log.epoch_end(epoch)) {
         None => response.with_leader_epoch(-1).with_end_offset(-1),
         Some((epoch, end)) => response
             .with_leader_epoch(epoch.cast_signed())

@@ -81,8 +81,14 @@ fn epochs_end_where_the_next_begins() {
     log.append_record(2, &record(0));
     assert_eq!(log.epoch_end(0), Some((0, 1)));
     assert_eq!(log.epoch_end(1), Some((0, 1)));
-    assert_eq!(log.epoch_end(5), Some((2, 2)));
+    assert_eq!(log.epoch_end(2), Some((2, 2)));
+    assert_eq!(log.epoch_end(5), None);
     assert_eq!((log.epoch_at(0), log.epoch_at(1)), (Some(0), Some(2)));
+    // What nothing was appended in leaves no trace.
+    log.begin_epoch(3);
+    log.truncate(0);
+    log.begin_epoch(4);
+    assert_eq!((log.epoch_end(2), log.epoch_end(4)), (Some((2, 0)), Some((4, 0))));
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use super::diagnose::{reason, until};
 use super::world::{NODES, World, at, config, epoch_at, name, partition};
 use crate::diagnosis::{Aim, Reason};
-use crate::request::{EpochEnd, EpochQuestion, Request};
+use crate::request::ledger::Outcome;
+use crate::request::queue::Lane;
+use crate::request::{EpochEnd, EpochQuestion, Kind, Request};
 use crate::{Answer, CallFault, Command, Delivery, OffsetReset, PollFault, SeekTo, Warning};
 use evenkeel_spec::words::{
     Committed, ErrorCode, LeaderEpoch, Offset, TopicIdPartition, TopicPartition,
@@ -273,6 +275,30 @@ fn a_seek_or_a_newer_leader_overtakes_a_validation_whose_late_answer_says_nothin
             assert_eq!(world.warnings.len(), 1, "{:?}", world.warnings);
         }
     }
+}
+
+/// Q5, Q7: as every other idempotent request of the system.
+#[test]
+fn a_question_that_was_not_sent_yet_is_shared_and_one_that_was_is_not() {
+    let (mut world, _) = read(OffsetReset::Earliest);
+    world.log("orders").elect(0, NODES[1], 10);
+    world.log("orders").ends[0] = 20;
+    world.command(Command::Poll { taken: world.taken });
+    let is_held =
+        |reason: &Reason| matches!(reason, Reason::Connecting { aim: Aim::Validation, .. });
+    until(&mut world, ("orders", 0), is_held);
+    let to = SeekTo::OffsetAndEpoch(Offset(10), LeaderEpoch(0));
+    let again = |call| Command::Seek { call, partition: orders(), to };
+    world.call(again);
+    until(&mut world, ("orders", 0), |reason| matches!(reason, Reason::Validating { .. }));
+    world.call(again);
+    world.run(1_000);
+    assert_eq!(questions(&world), [question(0, 1), question(0, 1)]);
+    let ended = world.ended.iter().filter(|ended| ended.kind == Kind::OffsetForLeaderEpoch);
+    let ended: Vec<_> = ended.map(|e| (e.lane, e.outcome, e.bulked, e.attempts)).collect();
+    let of = |bulked| (Lane::System, Outcome::Completed, bulked, 1);
+    assert_eq!(ended, [of(1), of(1), of(0)]);
+    assert_eq!(world.waiting[0].parts[0].records, (10, 20));
 }
 
 #[test]
