@@ -4,7 +4,9 @@ use super::{Fetcher, Order};
 use crate::position::Position;
 use crate::request::Fetched;
 use crate::{Address, Chunk, Config, Taken};
-use evenkeel_spec::words::{ErrorCode, NodeId, Offset, Step, TopicId, TopicIdPartition};
+use evenkeel_spec::words::{
+    ErrorCode, LeaderEpoch, NodeId, Offset, Step, TopicId, TopicIdPartition,
+};
 use std::collections::BTreeMap;
 
 const A: TopicIdPartition = TopicIdPartition::new(TopicId::from_u32(1), 0);
@@ -19,6 +21,7 @@ struct Records {
     end: u64,
     hidden: u64,
     damaged: bool,
+    epoch: Option<u32>,
 }
 
 impl Chunk for Records {
@@ -49,13 +52,34 @@ impl Chunk for Records {
             part: (from, to),
             records: usize::try_from(to - from).expect("small"),
             next_offset: Offset(self.next),
-            leader_epoch: None,
+            leader_epoch: self.epoch.map(LeaderEpoch),
         })
     }
 }
 
 fn chunk(next: u64, end: u64) -> Fetched<Records> {
-    with(Records { next, end, hidden: 0, damaged: false })
+    with(Records { next, end, hidden: 0, damaged: false, epoch: None })
+}
+
+/// P1: what was read before has an epoch of its own.
+#[test]
+fn a_position_has_the_epoch_of_what_was_passed_last_and_none_if_that_has_none() {
+    let mut fetcher = fetcher(1_000, 500);
+    let mut seen = Vec::new();
+    for (next, hidden, epoch) in [(0, 0, Some(4)), (5, 5, Some(6)), (10, 0, None)] {
+        let partitions = [(A, None)];
+        fetcher.ask(NODE, &partitions, 1).expect("there is room");
+        let end = next + 5;
+        let records = Records { next, end, hidden, damaged: false, epoch };
+        answer(&mut fetcher, NODE, &[(A, Ok(with(records)))]);
+        let harvest = fetcher.take(100, |_| true, &mut Vec::new());
+        seen.push(harvest.advanced[&A]);
+    }
+    let at = |offset, epoch: Option<u32>| {
+        let leader_epoch = epoch.map(LeaderEpoch);
+        Position { offset: Offset(offset), leader_epoch }
+    };
+    assert_eq!(seen, [at(5, Some(4)), at(10, Some(6)), at(15, None)]);
 }
 
 fn with(records: Records) -> Fetched<Records> {
@@ -172,7 +196,7 @@ fn what_may_not_be_read_is_neither_asked_for_nor_returned() {
 fn control_records_move_the_position_without_a_part() {
     let mut fetcher = fetcher(10_000, 1_000);
     ask(&mut fetcher, NODE, &[A]);
-    let control = with(Records { next: 0, end: 2, hidden: 2, damaged: false });
+    let control = with(Records { next: 0, end: 2, hidden: 2, damaged: false, epoch: None });
     answer(&mut fetcher, NODE, &[(A, Ok(control))]);
     let harvest = fetcher.take(10, |_| true, &mut Vec::new());
     assert!(harvest.parts.is_empty());
@@ -197,7 +221,7 @@ fn an_answer_from_before_a_seek_or_a_new_leader_is_ignored() {
 fn damaged_records_are_told_alone_and_the_answer_after_them_is_not_joined_on() {
     let mut fetcher = fetcher(10_000, 1_000);
     ask(&mut fetcher, NODE, &[A]);
-    let damaged = with(Records { next: 0, end: 3, hidden: 0, damaged: true });
+    let damaged = with(Records { next: 0, end: 3, hidden: 0, damaged: true, epoch: None });
     answer(&mut fetcher, NODE, &[(A, Ok(damaged))]);
     ask(&mut fetcher, NODE, &[A]);
     assert_eq!(take(&mut fetcher, 10), [(0, 3)]);

@@ -52,7 +52,7 @@ fn states() -> Vec<(&'static str, Machine)> {
             "damaged",
             make(|f| {
                 asked(f);
-                let damaged = Records { next: 0, end: 3, hidden: 2, damaged: true };
+                let damaged = Records { next: 0, end: 3, hidden: 2, damaged: true, epoch: None };
                 answer(f, NODE, &[(A, Ok(with(damaged)))]);
             }),
         ),

@@ -1,7 +1,7 @@
 use super::super::tests::{P, position};
 use super::Truncation;
 use crate::position::{Order, Position, Positions, Tell};
-use crate::request::{EpochEnd, EpochQuestion};
+use crate::request::{EpochEnd, EpochQuestion, ListedOffset};
 use crate::{Incarnation, OffsetReset, SeekTo};
 use evenkeel_spec::words::{ErrorCode, LeaderEpoch, Offset, Partitions, Step};
 
@@ -103,6 +103,20 @@ fn without_an_epoch_on_either_side_or_of_the_leaders_own_nothing_is_asked() {
         assert!(positions.validations_wanted().is_empty());
         assert_eq!(positions.position(P).map(|at| at.offset), Some(Offset(10)));
     }
+}
+
+/// P3: a broker tells the leader's epoch with the end of a log, also if it has no record of it.
+#[test]
+fn an_offset_that_was_listed_has_no_epoch() {
+    let mut positions = Positions::new(OffsetReset::Latest, false);
+    positions.on_owned(&Partitions::from([P]));
+    leaders(&mut positions, 3);
+    let (incarnation, _) = positions.listed_wanted()[&P];
+    positions.on_asked(P);
+    let leader_epoch = Some(LeaderEpoch(3));
+    let listed = ListedOffset { offset: Offset(10), leader_epoch, timestamp_ms: None };
+    positions.on_listed(P, incarnation, Ok(Some(listed)), &mut Vec::new());
+    assert_eq!(leaders(&mut positions, 4), [Order::Start(P, position(10))], "nothing to ask");
 }
 
 #[test]

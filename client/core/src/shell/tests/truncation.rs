@@ -281,6 +281,9 @@ fn a_seek_or_a_newer_leader_overtakes_a_validation_whose_late_answer_says_nothin
 #[test]
 fn a_question_that_was_not_sent_yet_is_shared_and_one_that_was_is_not() {
     let (mut world, _) = read(OffsetReset::Earliest);
+    // Connected to anew by who needs it.
+    world.cut(NODES[1]);
+    world.run(2_000);
     world.log("orders").elect(0, NODES[1], 10);
     world.log("orders").ends[0] = 20;
     world.command(Command::Poll { taken: world.taken });
