@@ -49,6 +49,8 @@ pub(crate) struct Metadata {
     asked: BTreeSet<TopicName>,
     owned: BTreeSet<TopicId>,
     unresolved: BTreeSet<TopicId>,
+    /// The last request asked by id, and there are names to be asked for too.
+    names_due: bool,
     /// What the newest answer said of a topic that cannot be read: it does not exist, or is refused.
     problems: BTreeMap<TopicName, ErrorCode>,
     /// Those that the log or the application was told of.
@@ -156,12 +158,13 @@ impl Metadata {
     pub(crate) fn ask(&mut self) -> request::Request {
         assert!(self.is_wanted(), "metadata is asked for only when it is wanted");
         let topics = self.wanted_topics();
-        if self.by_pattern && self.is_unresolved() {
-            // One request asks by name or by id; the rest is asked for by the next one.
-            self.refresh = Refresh::Asking { again: !topics.is_empty() };
+        let by_id = self.by_pattern && self.is_unresolved() && !self.names_due;
+        // One request asks by name or by id: by turns, since an id may never get a name.
+        self.names_due = by_id && !topics.is_empty();
+        self.refresh = Refresh::Asking { again: self.names_due };
+        if by_id {
             return request::Request::TopicsById { ids: self.unresolved() };
         }
-        self.refresh = Refresh::Asking { again: false };
         request::Request::Metadata { topics: (!topics.is_empty()).then_some(topics) }
     }
 

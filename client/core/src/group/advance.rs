@@ -4,6 +4,7 @@ use super::consumer::State;
 use super::{Callback, Ending, Group, LostReason, Mutant, Open, Output, Phase};
 use crate::group::CommitError;
 use evenkeel_spec::words::{BackoffKind, Heartbeat, OffsetCommit, Partitions, Step, Timer};
+use std::collections::BTreeSet;
 
 impl Group {
     /// Does everything that can be done now, in the order of its urgency.
@@ -282,7 +283,7 @@ impl Group {
             return;
         }
         if !ending.leaving {
-            self.ending = Some(Ending { leaving: true });
+            self.ending = Some(Ending { leaving: true, ..ending });
             self.depart(State::Unsubscribed, out);
         }
         if self.departure.is_over() {
@@ -290,9 +291,9 @@ impl Group {
         }
     }
 
+    /// A poll that began meanwhile goes on.
     pub(super) fn finish_ending(&mut self, clean: bool, out: &mut Vec<Output>) {
-        self.ending = None;
-        self.inside = false;
+        self.inside &= self.ending.take().is_some_and(|ending| ending.polled);
         if self.departure.is_over() {
             out.push(Output::Disarm(Timer::Leave));
         }
@@ -301,6 +302,7 @@ impl Group {
         if let Some((subscription, pattern, listener)) = self.next_subscription.take() {
             self.listener = listener;
             self.member.on_subscribe(subscription, pattern, true);
+            self.join(out);
         }
     }
 
@@ -316,6 +318,7 @@ impl Group {
             return;
         }
         self.member.on_left(state, mutant);
+        self.stop_resolving(out);
         self.stop_timers(out);
     }
 
@@ -337,6 +340,7 @@ impl Group {
     /// poll.
     pub(super) fn lose(&mut self, reason: LostReason, out: &mut Vec<Output>) {
         let owned = self.owned().clone();
+        self.stop_resolving(out);
         let untold = self.reconcile.on_membership_ended();
         if let Some(open) = &mut self.callback {
             open.current = false;
@@ -352,6 +356,13 @@ impl Group {
         }
         if self.listener && !untold.is_empty() {
             self.lost_due = Some((reason, untold));
+        }
+    }
+
+    /// R7: nobody will be given what the target named.
+    fn stop_resolving(&self, out: &mut Vec<Output>) {
+        if !self.reconcile.unresolved().is_empty() {
+            out.push(Output::ResolveTopics(BTreeSet::new()));
         }
     }
 
@@ -399,6 +410,7 @@ impl Group {
         self.end_manual(true, out);
         let owned = self.owned().clone();
         self.lost_due = None;
+        self.stop_resolving(out);
         self.reconcile.on_membership_ended();
         if let Some(open) = &mut self.callback {
             open.current = false;

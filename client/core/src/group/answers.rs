@@ -26,9 +26,10 @@ impl Group {
                 if disposition::find_coordinator(code) == Verdict::Fatal
                     && self.lookup.is_asking(incarnation)
                 {
+                    // Without a subscription only calls have asked, and they are refused themselves.
                     if self.is_manual() {
                         self.refuse_manual(code, out);
-                    } else {
+                    } else if self.member.state() != State::Unsubscribed {
                         self.fail(code, out);
                     }
                 }
@@ -110,10 +111,8 @@ impl Group {
         out.push(Output::HeartbeatInterval(answer.heartbeat_interval_ms));
         if let Some(target) = answer.assignment {
             self.reconcile.on_target(target);
-            let unresolved = self.reconcile.unresolved();
-            if !unresolved.is_empty() {
-                out.push(Output::ResolveTopics(unresolved));
-            }
+            // Also none: those of the target before it may never have a name.
+            out.push(Output::ResolveTopics(self.reconcile.unresolved()));
         }
     }
 

@@ -114,7 +114,8 @@ impl Member {
         pattern: Option<Arc<str>>,
         told: bool,
     ) {
-        self.subscription_due =
+        // One that changed before may not have gone out yet.
+        self.subscription_due |=
             self.subscription.as_ref() != Some(&subscription) || self.pattern != pattern;
         self.subscription = Some(subscription);
         self.pattern = pattern;

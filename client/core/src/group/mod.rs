@@ -86,6 +86,8 @@ struct Open {
 struct Ending {
     /// The leave has begun, or was not needed.
     leaving: bool,
+    /// The unsubscribe was dropped, and the application is inside of a poll instead.
+    polled: bool,
 }
 
 impl Group {
@@ -156,8 +158,10 @@ impl Group {
     pub fn on_unsubscribe(&mut self, seen: bool, out: &mut Vec<Output>) {
         self.enter(seen, out);
         self.next_subscription = None;
-        if self.ending.is_none() {
-            self.ending = Some(Ending { leaving: false });
+        if let Some(ending) = &mut self.ending {
+            ending.polled = false;
+        } else {
+            self.ending = Some(Ending { leaving: false, polled: false });
             self.commit_manual();
             out.push(Output::Arm(Timer::Leave, Step::FIRST));
         }
@@ -177,6 +181,9 @@ impl Group {
     /// it (O1).
     pub fn on_poll(&mut self, seen: bool, out: &mut Vec<Output>) {
         self.enter(seen, out);
+        if let Some(ending) = &mut self.ending {
+            ending.polled = true;
+        }
         self.advance(out);
     }
 

@@ -63,7 +63,7 @@ pub enum Output {
     Release(Partitions),
     /// These were lost, not revoked: for the log.
     Lost(LostReason, Partitions),
-    /// Refresh the metadata until it names these topics.
+    /// Refresh the metadata until it names these topics, and no others any more.
     ResolveTopics(BTreeSet<TopicId>),
     /// A commit of the application is over.
     CommitDone {

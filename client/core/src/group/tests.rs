@@ -1,5 +1,7 @@
 //! The group's side alone: every state with every input as a table, and what a table does not show.
 
+mod changes;
+
 use super::consumer::State;
 use super::*;
 use crate::commit::Offsets;

@@ -19,9 +19,10 @@ pub(crate) struct Saying {
 }
 
 impl Group {
-    /// What the coordinator wants to be owned, as heard last.
+    /// What the coordinator wants to be owned, as heard last; nothing of who is no member.
     pub(crate) fn target(&self) -> Option<&Partitions> {
-        self.reconcile.target()
+        let is_member = matches!(self.member.state(), State::Joined(_));
+        self.reconcile.target().filter(|_| is_member)
     }
 
     /// The open callback's method.

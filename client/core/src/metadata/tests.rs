@@ -135,6 +135,34 @@ fn ids_that_the_group_waits_for_are_asked_for_until_they_are_known() {
 }
 
 #[test]
+fn an_id_that_never_gets_a_name_and_names_are_asked_for_by_turns() {
+    let mut metadata = Metadata::default();
+    metadata.on_subscribed_pattern();
+    let asked = |metadata: &mut Metadata, answered: &[(&str, Result<TopicMetadata, ErrorCode>)]| {
+        let request = metadata.ask();
+        metadata.on_answer(answer(answered), &mut Vec::new());
+        metadata.on_backoff();
+        request
+    };
+    let by_id = |id| Request::TopicsById { ids: [TopicId::from_u32(id)].into() };
+    let by_name = Request::Metadata { topics: Some(names(&["a"])) };
+    metadata.on_unresolved([TopicId::from_u32(1)].into());
+    assert_eq!(asked(&mut metadata, &[("a", Ok(topic(1, 1, 0)))]), by_id(1));
+    assert!(!metadata.is_wanted());
+    metadata.on_owned(&Partitions::from([id(1)]));
+    metadata.on_unresolved([TopicId::from_u32(9)].into());
+    for epoch in 1..4 {
+        assert_eq!(asked(&mut metadata, &[]), by_id(9));
+        let moved = topic(1, 1 + i32::try_from(epoch % 2).expect("small"), epoch);
+        assert_eq!(asked(&mut metadata, &[("a", Ok(moved))]), by_name);
+        assert_eq!(metadata.leader_epoch(id(1)), Some(LeaderEpoch(epoch)));
+    }
+    metadata.on_unresolved(BTreeSet::new());
+    asked(&mut metadata, &[]);
+    assert!(!metadata.is_wanted(), "the group waits for nothing");
+}
+
+#[test]
 fn an_answer_that_lags_does_not_take_a_leader_back() {
     let mut metadata = subscribed(&["a"]);
     for (leader, epoch, expected) in [(1, 5, 1), (2, 4, 1), (2, 6, 2)] {

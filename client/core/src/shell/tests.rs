@@ -4,9 +4,11 @@ mod calls;
 mod chaos;
 mod connections;
 mod diagnose;
+mod dropped;
 mod pattern;
 mod truncation;
 mod truth;
+mod unnamed;
 mod waits;
 mod world;
 

@@ -18,6 +18,14 @@ fn states() -> Vec<(&'static str, Metadata)> {
         build(&mut metadata);
         metadata
     };
+    let waiting = |build: fn(&mut Metadata)| {
+        let mut metadata = Metadata::default();
+        metadata.on_subscribed_pattern();
+        metadata.on_asked(names(&["a"]));
+        metadata.on_unresolved([TopicId::from_u32(9)].into());
+        build(&mut metadata);
+        metadata
+    };
     vec![
         ("new", Metadata::default()),
         ("subscribed to a", make(|_| {})),
@@ -44,6 +52,16 @@ fn states() -> Vec<(&'static str, Metadata)> {
                 m.on_backoff();
             }),
         ),
+        ("pattern, group waits for T9, call asks about a", waiting(|_| {})),
+        ("pattern, asking for T9", waiting(|m| drop(m.ask()))),
+        (
+            "pattern, T9 has no name, a is next",
+            waiting(|m| {
+                m.ask();
+                m.on_answer(answer(&[]), &mut Vec::new());
+                m.on_backoff();
+            }),
+        ),
     ]
 }
 
@@ -61,8 +79,10 @@ fn inputs() -> Vec<(&'static str, Input<Metadata>)> {
         ("call asks about b", |m| act(m, |m, _| m.on_asked(names(&["b"])))),
         ("old", |m| act(m, |m, _| m.request_update())),
         ("asked", |m| {
-            m.ask();
-            vec!["request".into()]
+            vec![match m.ask() {
+                request::Request::TopicsById { .. } => "request by id".into(),
+                _ => "request".into(),
+            }]
         }),
         ("answer lost", |m| act(m, Metadata::on_lost)),
         ("answer a", |m| act(m, |m, out| m.on_answer(answer(&[("a", Ok(topic(1, 1, 0)))]), out))),

@@ -3,7 +3,7 @@
 use super::joined;
 use super::world::{NODES, World, at, config, name, partition};
 use crate::request::{ListedOffset, OffsetAt};
-use crate::{Answer, CallFault, CallId, Command};
+use crate::{Answer, CallFault, CallId, Command, SeekTo};
 use evenkeel_spec::words::{ErrorCode, Offset, TopicName, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -286,4 +286,34 @@ fn a_broker_that_does_not_describe_groups_is_good_for_everything_else() {
             .iter()
             .all(|(_, reason)| { matches!(reason, crate::DisconnectReason::Needless) })
     );
+}
+
+/// 1. `committed` is asked, and the group may not be used. 2. The application assigns itself what it
+///    reads from a place of its own, for which it needs no group.
+#[test]
+fn a_group_that_a_call_may_not_use_keeps_nobody_from_reading_what_is_assigned() {
+    let mut world = World::new(config());
+    world.create("t", &[10]);
+    let code = ErrorCode::GroupAuthorizationFailed;
+    let commands: [fn(CallId) -> Command; 2] = [
+        |call| Command::DescribeGroup { call, timeout_ms: 1_000 },
+        |call| {
+            let partitions = [partition("t", 0)].into();
+            Command::Committed { call, partitions, timeout_ms: 1_000 }
+        },
+    ];
+    for command in commands {
+        world.lookup_errors.push_back(code);
+        let call = world.call(command);
+        world.run(1_000);
+        assert_eq!(world.done[&call], Err(CallFault::Refused(code)));
+    }
+    let partitions = BTreeSet::from([partition("t", 0)]);
+    world.call(|call| Command::Assign { call, taken: 0, partitions });
+    let to = SeekTo::Offset(Offset(3));
+    let call = world.call(|call| Command::Seek { call, partition: partition("t", 0), to });
+    assert_eq!(world.done[&call], Ok(Answer::Done));
+    let delivery = world.poll(5_000).expect("records");
+    assert_eq!(delivery.parts[0].records, (3, 10));
+    assert!(world.faults.is_empty(), "the calls were told, and poll is not: {:?}", world.faults);
 }

@@ -191,6 +191,8 @@ pub(crate) struct World {
     pub(crate) refusing: BTreeSet<NodeId>,
     /// What other members own.
     pub(crate) others: Partitions,
+    /// What the coordinator assigns too, of topics that no broker names.
+    pub(crate) unnamed: Partitions,
     /// Every record before this offset is skipped.
     pub(crate) hollow_before: u64,
     truth: Truth,
@@ -273,6 +275,7 @@ impl World {
             mute: BTreeSet::new(),
             refusing: BTreeSet::new(),
             others: Partitions::new(),
+            unnamed: Partitions::new(),
             hollow_before: 0,
             truth: Truth::default(),
             old: BTreeSet::new(),
@@ -749,7 +752,7 @@ impl World {
             let count = u32::try_from(log.ends.len()).expect("few");
             (0..count).map(|index| TopicIdPartition::new(log.id, index))
         });
-        all.filter(|id| !self.others.contains(id)).collect()
+        all.filter(|id| !self.others.contains(id)).chain(self.unnamed.iter().copied()).collect()
     }
 
     fn fetch(
