@@ -1,9 +1,8 @@
 //! What the cluster looks like: brokers, topic ids and names, leaders. `Metadata` (key 3).
 //!
 //! Decides what to ask for, when to ask again and which answer to believe. Whom to ask is the
-//! shell's. Topics are asked for by name, since every partition that can be assigned belongs to a
-//! topic that was subscribed to by name; an id that the group waits for is looked up by asking for
-//! the subscription again.
+//! shell's. Topics are asked for by name: an id that the group waits for is looked up by asking for
+//! the subscription again. Only what a pattern brought is asked for by id, in turn with the names.
 
 use crate::Address;
 use crate::diagnosis::TopicTrouble;

@@ -3,9 +3,10 @@
 //! dropped one wake-up later than the time before, and made anew.
 
 use crate::listeners::Diary;
-use crate::support::{Read, SECOND, append_numbered, committed, member};
-use evenkeel::{Committed, Consumer, Offset, TopicPartition};
-use evenkeel_broker::Cluster;
+use crate::support::{Read, SECOND, append_numbered, committed, member, read};
+use evenkeel::{Committed, Consumer, Offset, PollError, TopicPartition};
+use evenkeel_broker::{Before, Cluster, Request, RequestWords};
+use evenkeel_spec::words::HeartbeatEpoch;
 use evenkeel_tests::validated::Validated;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -242,4 +243,57 @@ async fn a_call_dropped_at_any_point_where_it_waits_costs_nothing() {
         assert!(cuts[name] >= least, "{name} was dropped {} times", cuts[name]);
     }
     assert!(cuts.values().all(|count| *count > 0), "each call was dropped: {cuts:?}");
+}
+
+/// A member that has read what there is, and whose unsubscribe was dropped: its leave is answered
+/// four seconds later.
+async fn leaving(cluster: &Cluster) -> Consumer {
+    append_numbered(cluster, "t", 1, 5);
+    let mut consumer = member(cluster, "g", 1).build().expect("valid");
+    consumer.subscribe(["t"]).await.expect("subscribed");
+    let mut got = Read::default();
+    read(&mut consumer, &mut got, 5).await;
+    cluster.intercept(|request: &Request| match &request.words {
+        Some(RequestWords::Heartbeat(_, said)) if said.epoch == HeartbeatEpoch::Leave => {
+            Before::Delay(5 * SECOND)
+        }
+        _ => Before::Process,
+    });
+    assert!(timeout(SECOND, consumer.unsubscribe()).await.is_err(), "the leave takes five seconds");
+    append_numbered(cluster, "t", 1, 5);
+    consumer
+}
+
+/// The poll goes on beyond the leave's answer, and no other one comes.
+#[tokio::test(start_paused = true)]
+async fn a_poll_or_stream_that_begins_during_a_dropped_unsubscribe_goes_on_after_it() {
+    for streams in [false, true] {
+        let _runs = Validated::begin();
+        let cluster = Cluster::builder().topic("t", 1).build().expect("a cluster");
+        let mut consumer = leaving(&cluster).await;
+        consumer.subscribe(["t"]).await.expect("subscribed");
+        let first = if streams {
+            let mut records = consumer.records();
+            let next = timeout(60 * SECOND, records.next()).await.expect("it does not hang");
+            next.expect("it does not end").expect("no error").offset
+        } else {
+            let poll = timeout(60 * SECOND, consumer.poll(Duration::MAX)).await;
+            let records = poll.expect("it does not hang").expect("poll goes well");
+            records.iter().next().expect("it waits for records").offset
+        };
+        assert_eq!(first, Offset(5));
+        cluster.intercept_none();
+        assert!(consumer.close(5 * SECOND).await.left);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_during_a_dropped_unsubscribe_says_that_nothing_is_subscribed_to() {
+    let _runs = Validated::begin();
+    let cluster = Cluster::builder().topic("t", 1).build().expect("a cluster");
+    let mut consumer = leaving(&cluster).await;
+    let poll = timeout(60 * SECOND, consumer.poll(Duration::MAX)).await.expect("it does not hang");
+    assert_eq!(poll.map(drop), Err(PollError::NotSubscribed));
+    cluster.intercept_none();
+    assert!(consumer.close(5 * SECOND).await.left);
 }
