@@ -5,7 +5,7 @@ use crate::assign::Requests;
 use crate::broker::RESOURCE_GROUP;
 use crate::{Outcome, Peers};
 use evenkeel::{
-    Consumer, ConsumerBuilder, Counts, ListenerError, RebalanceContext, RebalanceListener,
+    Consumer, ConsumerBuilder, Counts, ListenerError, NodeId, RebalanceContext, RebalanceListener,
     TopicPartition,
 };
 use evenkeel_tests::kafka::Kafka;
@@ -48,6 +48,8 @@ pub(crate) fn promises(_: &Peers) -> Outcome {
 /// In the group, with all partitions of three leaders: one connection to each, in whatever state
 /// the fetches are.
 async fn one_connection_a_broker(kafka: &Kafka) -> Outcome {
+    // A heartbeat each second, so that many meet a parked fetch.
+    set_session(kafka, "connections", Duration::from_secs(45), Duration::from_secs(1))?;
     let recording = Recording::default();
     let builder = reader(kafka, "connections").group_id("connections");
     let mut consumer = builder.record_run(recording.clone()).build()?;
@@ -66,7 +68,7 @@ async fn one_connection_a_broker(kafka: &Kafka) -> Outcome {
     eprintln!("connections to the three brokers: {seen:?}");
     assert_eq!(seen.keys().collect::<Vec<_>>(), [&[1, 1, 1]], "{seen:?}");
     let heartbeats = logged(kafka, "connections", HEARTBEAT)?;
-    assert!(heartbeats >= 4, "{heartbeats} heartbeats went past the parked fetches");
+    assert!(heartbeats >= 8, "{heartbeats} heartbeats went past the parked fetches");
     assert!(consumer.close(PATIENCE).await.left);
     let left = established()?;
     assert!(!left.iter().any(|remote| ports.contains(remote)), "{left:?} are still open");
@@ -104,10 +106,12 @@ async fn no_coordinator_for_an_assignment(kafka: &Kafka) -> Outcome {
 /// and the member stays in its group all the same.
 async fn no_fence_under_a_quota(kafka: &Kafka) -> Outcome {
     set_quota(kafka, "throttled", 100_000.0)?;
-    set_session(kafka, "throttled", SESSION)?;
+    set_session(kafka, "throttled", SESSION, SESSION / 6)?;
     let recording = Recording::default();
     let builder = reader(kafka, "throttled").group_id("throttled");
     let mut consumer = builder.record_run(recording.clone()).build()?;
+    let leaders = consumer.partitions_for(TOPIC).await?.into_iter().map(|info| info.leader);
+    let leaders: Vec<_> = leaders.collect::<Option<_>>().ok_or("each partition has a leader")?;
     let lost = Arc::new(AtomicU64::new(0));
     consumer.subscribe_with([TOPIC], Lost(Arc::clone(&lost))).await?;
     while consumer.assignment().len() < PARTITIONS as usize {
@@ -117,9 +121,13 @@ async fn no_fence_under_a_quota(kafka: &Kafka) -> Outcome {
     assert!(member.is_some(), "it is a member");
     let ports: Vec<u16> = (1..=3).map(|id| port(kafka, id)).collect();
     let (begun, mut bytes, mut most) = (Instant::now(), 0_u64, 0);
+    let mut silences: BTreeMap<NodeId, Silence> =
+        leaders.iter().map(|leader| (*leader, Silence::default())).collect();
     while begun.elapsed() < THROTTLED {
         for record in &consumer.poll(Duration::from_millis(100)).await? {
             bytes += record.value.map_or(0, <[u8]>::len) as u64;
+            let leader = leaders[record.partition as usize];
+            silences.entry(leader).or_default().ends_at(begun.elapsed());
         }
         let open = established()?;
         most = most.max(open.iter().filter(|remote| ports.contains(remote)).count());
@@ -133,6 +141,11 @@ async fn no_fence_under_a_quota(kafka: &Kafka) -> Outcome {
     );
     let whole = RECORDS * u64::from(RECORD_SIZE);
     assert!(bytes > 0 && bytes < whole, "{bytes} of {whole} bytes: it was throttled");
+    silences.values_mut().for_each(|silence| silence.ends_at(begun.elapsed()));
+    let silences: Vec<_> = silences.values().map(|silence| silence.longest).collect();
+    eprintln!("nothing came of a broker for {silences:?}");
+    assert_eq!(silences.len(), 3, "each of them leads some partition");
+    assert!(silences.iter().all(|silence| *silence > SESSION), "each was mute: {silences:?}");
     assert_eq!(lost.load(Ordering::Relaxed), 0);
     assert_eq!(consumer.assignment().len(), PARTITIONS as usize);
     let least = THROTTLED.as_secs() / SESSION.as_secs();
@@ -183,6 +196,20 @@ async fn a_close_without_a_coordinator(kafka: &mut Kafka) -> Outcome {
     let lost = sum(|counts| counts.failed) + sum(|counts| counts.discarded);
     assert!(lost >= 10, "ten commits and whatever else: {report:?}");
     Ok(())
+}
+
+/// How long nothing came of a broker.
+#[derive(Default)]
+struct Silence {
+    since: Duration,
+    longest: Duration,
+}
+
+impl Silence {
+    fn ends_at(&mut self, now: Duration) {
+        self.longest = self.longest.max(now - self.since);
+        self.since = now;
+    }
 }
 
 /// Counts what was lost.
@@ -250,15 +277,15 @@ fn set_quota(kafka: &Kafka, client: &str, bytes_a_second: f64) -> Outcome {
     Ok(())
 }
 
-/// A group's own session timeout, with six heartbeats in it.
-fn set_session(kafka: &Kafka, group: &str, session: Duration) -> Outcome {
+/// A group's own session timeout and time between heartbeats.
+fn set_session(kafka: &Kafka, group: &str, session: Duration, heartbeats: Duration) -> Outcome {
     let text = |text: &str| StrBytes::from_string(text.to_owned());
     let config = |(key, length): (&str, Duration)| {
         let value = text(&length.as_millis().to_string());
         AlterableConfig::default().with_name(text(key)).with_value(Some(value))
     };
     let configs =
-        [("consumer.session.timeout.ms", session), ("consumer.heartbeat.interval.ms", session / 6)];
+        [("consumer.session.timeout.ms", session), ("consumer.heartbeat.interval.ms", heartbeats)];
     let resource = AlterConfigsResource::default()
         .with_resource_type(RESOURCE_GROUP)
         .with_resource_name(text(group))
@@ -286,9 +313,10 @@ const PARTITIONS: u32 = 6;
 const RECORDS: u64 = 30_000;
 const RECORD_SIZE: u32 = 1_000;
 const SESSION: Duration = Duration::from_secs(3);
-const THROTTLED: Duration = Duration::from_secs(40);
-/// Some heartbeats.
-const WATCHED: Duration = Duration::from_secs(21);
+/// Eight sessions, and longer than a broker is mute after its first answers: 20 s were seen.
+const THROTTLED: Duration = Duration::from_secs(24);
+/// Ten heartbeats.
+const WATCHED: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(60);
 const FETCH: u32 = 1;
 const FIND_COORDINATOR: u32 = 10;
