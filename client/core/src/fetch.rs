@@ -353,6 +353,26 @@ impl<C: Chunk> Fetcher<C> {
         self.room(1, 1).is_some()
     }
 
+    /// Where what is buffered leaves no room for any request, drops that of partitions which are not
+    /// to be read, such as paused ones, until there is: it is fetched again, and the others do not
+    /// wait for it.
+    pub(crate) fn make_room(&mut self, may_read: impl Fn(TopicIdPartition) -> bool) {
+        let idle =
+            self.streams.iter().filter(|(id, stream)| !stream.chunks.is_empty() && !may_read(**id));
+        let idle: Vec<_> = idle.map(|(id, _)| *id).collect();
+        let total = self.limits.bytes_max as usize;
+        let least = (self.limits.partition_bytes_max as usize).min(total);
+        for id in idle {
+            if self.buffered_bytes == 0 || total.saturating_sub(self.buffered_bytes) >= least {
+                return;
+            }
+            if let Some(stream) = self.streams.get_mut(&id) {
+                self.buffered_bytes -= stream.bytes();
+                stream.rewind(self.incarnations.start());
+            }
+        }
+    }
+
     /// Bytes that were fetched and not returned.
     pub(crate) fn buffered_bytes(&self) -> usize {
         self.buffered_bytes
@@ -467,12 +487,17 @@ impl<C: Chunk> Stream<C> {
     /// Damage on the way can heal: fetches the same records again. An answer that is under way
     /// continues what is thrown away here, so it is ignored.
     fn refetch(&mut self, id: TopicIdPartition, incarnation: Incarnation, out: &mut Vec<Order>) {
+        self.rewind(incarnation);
+        self.pause(id, out);
+    }
+
+    /// What was fetched and not returned is void.
+    fn rewind(&mut self, incarnation: Incarnation) {
         self.incarnation = incarnation;
         self.asked_at = None;
         self.chunks.clear();
         self.next = self.returned.offset;
         self.out_of_range = false;
-        self.pause(id, out);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::request::desk::{Asker, Peer};
 use crate::request::ledger::{End, Ticket};
 use crate::request::{Answered, OffsetsFetched, Response, Unsupported};
 use crate::{Cause, Chunk, ConnectionId, Incarnation, Misbehaved, PollFault, RequestId};
-use evenkeel_spec::words::{Committed, ErrorCode, TopicIdPartition};
+use evenkeel_spec::words::{Committed, ErrorCode, NodeId, TopicIdPartition};
 use std::collections::BTreeMap;
 
 impl<C: Chunk> Shell<C> {
@@ -44,6 +44,7 @@ impl<C: Chunk> Shell<C> {
                 if !self.on_answers(askers, response) {
                     return self.give_up(peer, Cause::Misbehaved(Misbehaved::WrongKind));
                 }
+                self.on_contact();
             }
         }
         self.adopt_bootstrap();
@@ -62,7 +63,7 @@ impl<C: Chunk> Shell<C> {
         for Asker { ticket, purpose } in askers {
             self.accounts.refused(ticket, ErrorCode::UnsupportedVersion);
             match purpose {
-                Purpose::Group(call) => {
+                Purpose::Group(call, _) => {
                     self.on_group(call, Err(ErrorCode::UnsupportedVersion));
                 }
                 Purpose::Validated(asked) => {
@@ -128,10 +129,17 @@ impl<C: Chunk> Shell<C> {
         self.carry_out(orders);
     }
 
+    /// A broker has answered. That it told the API versions is not enough: one that wants SASL does
+    /// that, and hangs up at the next request (`SaslServerAuthenticator`, Kafka 4.3.1).
+    fn on_contact(&mut self) {
+        if !self.peers.is_contacted() {
+            self.peers.on_contact();
+            self.timers.disarm(Alarm::Contact);
+            self.application.faults.retain(|fault| !matches!(fault, PollFault::NoBroker(_)));
+        }
+    }
+
     fn on_shaken(&mut self, peer: Peer) {
-        self.peers.on_contact();
-        self.timers.disarm(Alarm::Contact);
-        self.application.faults.retain(|fault| !matches!(fault, PollFault::NoBroker(_)));
         let mut orders = Orders::new();
         self.peers.desk.on_shaken(peer, &mut orders);
         self.carry_out(orders);
@@ -177,17 +185,17 @@ impl<C: Chunk> Shell<C> {
             (Purpose::Commit(incarnation), Response::OffsetCommit(answer)) => {
                 self.with_group(|group, out| group.on_commit_answer(incarnation, answer, out));
             }
-            (Purpose::Positions(asked), Response::OffsetFetch(answer)) => {
+            (Purpose::Positions(_, asked), Response::OffsetFetch(answer)) => {
                 self.on_positions(asked, answer);
             }
-            (Purpose::Committed(call, asked), Response::OffsetFetch(answer)) => {
+            (Purpose::Committed(call, _, asked), Response::OffsetFetch(answer)) => {
                 self.on_committed(call, &asked, answer);
             }
             (Purpose::Offsets(call, asked), Response::ListOffsets(answer)) => {
                 self.on_offsets(call, &asked, answer);
             }
             (Purpose::Topics(call), Response::Topics(answer)) => self.on_topics(call, answer),
-            (Purpose::Group(call), Response::Group(answer)) => self.on_group(call, answer),
+            (Purpose::Group(call, _), Response::Group(answer)) => self.on_group(call, answer),
             (Purpose::Listed(asked), Response::ListOffsets(mut answer)) => {
                 let mut orders = Vec::new();
                 for (id, incarnation) in asked {
@@ -249,6 +257,13 @@ impl<C: Chunk> Shell<C> {
         is_refused
     }
 
+    /// It cannot be reached, or not now: nobody believes in it any more (L3).
+    fn on_coordinator_lost(&mut self, coordinator: NodeId) {
+        if self.group.coordinator() == Some(coordinator) {
+            self.with_group(crate::group::Group::on_not_coordinator);
+        }
+    }
+
     /// Nobody will answer.
     pub(super) fn on_lost(&mut self, purpose: Purpose) {
         match purpose {
@@ -262,20 +277,25 @@ impl<C: Chunk> Shell<C> {
             | Purpose::Commit(incarnation) => {
                 self.with_group(|group, out| group.on_lost(incarnation, out));
             }
-            Purpose::Positions(asked) => {
+            Purpose::Positions(coordinator, asked) => {
                 self.positions_asked = false;
+                self.on_coordinator_lost(coordinator);
                 let mut orders = Vec::new();
                 for (id, incarnation) in asked {
                     self.positions.on_lost(id, incarnation, &mut orders);
                 }
                 self.on_position_orders(orders);
             }
-            Purpose::Committed(call, asked) | Purpose::Offsets(call, asked) => {
+            Purpose::Committed(call, coordinator, asked) => {
+                self.on_coordinator_lost(coordinator);
                 self.on_inquiry_lost(call, asked.values());
             }
-            Purpose::Topics(call) | Purpose::Group(call) => {
+            Purpose::Group(call, coordinator) => {
+                self.on_coordinator_lost(coordinator);
                 self.on_inquiry_lost(call, [].into_iter());
             }
+            Purpose::Offsets(call, asked) => self.on_inquiry_lost(call, asked.values()),
+            Purpose::Topics(call) => self.on_inquiry_lost(call, [].into_iter()),
             Purpose::Listed(asked) | Purpose::Validated(asked) => {
                 let mut orders = Vec::new();
                 for (id, incarnation) in asked {

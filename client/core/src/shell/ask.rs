@@ -50,7 +50,7 @@ impl<C: Chunk> Shell<C> {
 
     pub(super) fn pick(&mut self) -> Option<Picked> {
         if !self.peers.is_contacted() && !self.timers.is_armed(Alarm::Contact) {
-            self.arm(Alarm::Contact, self.config.default_api_timeout_ms.max(1));
+            self.arm_contact();
         }
         let picked = self.peers.pick(self.metadata.brokers())?;
         if picked.is_rebootstrap && !std::mem::replace(&mut self.rebootstrapping, true) {
@@ -78,7 +78,7 @@ impl<C: Chunk> Shell<C> {
         }
         self.positions_asked = true;
         let request = self.offset_fetch(wanted.keys().copied());
-        let purpose = Purpose::Positions(wanted);
+        let purpose = Purpose::Positions(coordinator, wanted);
         self.send_to(To::Coordinator(coordinator), request, purpose);
         false
     }
@@ -175,7 +175,15 @@ impl<C: Chunk> Shell<C> {
             self.metadata.request_update();
         }
         let leaders = self.fetcher.flights() + by_leader.len();
-        for (leader, partitions) in by_leader {
+        if leaders > 0 {
+            let may_read = |id| self.positions.may_read(id) && self.metadata.is_subscribed(id);
+            self.fetcher.make_room(may_read);
+        }
+        // By turns: where there is no room for all of them at once, the first ones would take it all.
+        let mut by_turns: Vec<_> = by_leader.into_iter().collect();
+        let after = by_turns.partition_point(|(leader, _)| Some(*leader) <= self.asked_last);
+        by_turns.rotate_left(after);
+        for (leader, partitions) in by_turns {
             let is_flying = self.fetcher.is_flying(leader);
             // The next heartbeat finds the connection free.
             let is_due = self.parking_ms(Some(leader)) == Some(0);
@@ -187,6 +195,7 @@ impl<C: Chunk> Shell<C> {
                 continue;
             }
             if let Some(mut fetch) = self.fetcher.ask(leader, &partitions, leaders) {
+                self.asked_last = Some(leader);
                 fetch.names = self.names(partitions.iter().map(|(id, _)| id));
                 let purpose = Purpose::Fetch(leader);
                 self.send_to(To::Leader(leader), Request::Fetch(fetch), purpose);

@@ -73,7 +73,7 @@ impl<C: Chunk> Shell<C> {
             }
             Alarm::Contact => {
                 self.tell_no_broker();
-                self.arm(Alarm::Contact, self.config.default_api_timeout_ms.max(1));
+                self.arm_contact();
             }
         }
     }
@@ -120,6 +120,12 @@ impl<C: Chunk> Shell<C> {
 
     pub(super) fn arm(&mut self, alarm: Alarm, ms: u64) {
         self.timers.arm(alarm, self.now, ms);
+    }
+
+    /// Not more often than brokers are tried.
+    pub(super) fn arm_contact(&mut self) {
+        let pace_ms = self.config.reconnect_backoff_max_ms.max(1);
+        self.arm(Alarm::Contact, self.config.default_api_timeout_ms.max(pace_ms));
     }
 
     /// A broker that lacks an API was reached, and that was told when it said so.

@@ -192,14 +192,14 @@ impl<C: Chunk> Shell<C> {
                     Purpose::Lookup(_) => found.lookup = Some(at),
                     Purpose::Heartbeat(_) => found.heartbeat = Some(at),
                     Purpose::Commit(_) => found.commit = Some(at),
-                    Purpose::Positions(_) => found.positions = Some(at),
+                    Purpose::Positions(..) => found.positions = Some(at),
                     Purpose::Listed(asked) => found.listed.push((asked, at)),
                     Purpose::Validated(asked) => found.validated.push((asked, at)),
                     Purpose::Metadata
                     | Purpose::Committed(..)
                     | Purpose::Offsets(..)
                     | Purpose::Topics(_)
-                    | Purpose::Group(_)
+                    | Purpose::Group(..)
                     | Purpose::Fetch(_)
                     | Purpose::Rider => {}
                 }

@@ -51,7 +51,8 @@ impl<C: Chunk> Shell<C> {
             {
                 *is_asked = true;
             }
-            self.send_to(To::Coordinator(coordinator), Request::DescribeGroup, Purpose::Group(id));
+            let purpose = Purpose::Group(id, coordinator);
+            self.send_to(To::Coordinator(coordinator), Request::DescribeGroup, purpose);
         }
         is_wanted
     }
@@ -95,7 +96,7 @@ impl<C: Chunk> Shell<C> {
                 partitions.values().for_each(|partition| parts.on_asked(partition));
             }
             let request = self.offset_fetch(partitions.keys().copied());
-            let purpose = Purpose::Committed(call, partitions);
+            let purpose = Purpose::Committed(call, coordinator, partitions);
             self.send_to(To::Coordinator(coordinator), request, purpose);
         }
         is_wanted

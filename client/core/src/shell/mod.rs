@@ -81,6 +81,8 @@ pub struct Shell<C: Chunk> {
     lookup: Option<Incarnation>,
     /// A lookup of committed offsets for positions is outstanding: one at a time.
     positions_asked: bool,
+    /// The leader that was asked for records last.
+    asked_last: Option<NodeId>,
     /// Every known broker failed, and the bootstrap servers did not answer yet.
     rebootstrapping: bool,
     /// What was buffered when the end began, bytes.
@@ -144,11 +146,14 @@ enum Purpose {
     Lookup(Incarnation),
     Heartbeat(Incarnation),
     Commit(Incarnation),
-    Positions(BTreeMap<TopicIdPartition, Incarnation>),
-    Committed(CallId, ById),
+    /// Asked of this coordinator.
+    Positions(NodeId, BTreeMap<TopicIdPartition, Incarnation>),
+    /// Likewise.
+    Committed(CallId, NodeId, ById),
     Offsets(CallId, ById),
     Topics(CallId),
-    Group(CallId),
+    /// Likewise.
+    Group(CallId, NodeId),
     Listed(BTreeMap<TopicIdPartition, Incarnation>),
     Validated(BTreeMap<TopicIdPartition, Incarnation>),
     Fetch(NodeId),
@@ -160,15 +165,15 @@ impl Purpose {
     /// Whose attempt it is, if a call's.
     fn call(&self) -> Option<CallId> {
         match self {
-            Self::Committed(call, _)
+            Self::Committed(call, ..)
             | Self::Offsets(call, _)
             | Self::Topics(call)
-            | Self::Group(call) => Some(*call),
+            | Self::Group(call, _) => Some(*call),
             Self::Metadata
             | Self::Lookup(_)
             | Self::Heartbeat(_)
             | Self::Commit(_)
-            | Self::Positions(_)
+            | Self::Positions(..)
             | Self::Listed(_)
             | Self::Validated(_)
             | Self::Fetch(_)
@@ -182,13 +187,13 @@ impl Purpose {
             Self::Committed(..)
             | Self::Offsets(..)
             | Self::Topics(_)
-            | Self::Group(_)
+            | Self::Group(..)
             | Self::Rider => Lane::User,
             Self::Metadata
             | Self::Lookup(_)
             | Self::Heartbeat(_)
             | Self::Commit(_)
-            | Self::Positions(_)
+            | Self::Positions(..)
             | Self::Listed(_)
             | Self::Validated(_) => Lane::System,
         }
@@ -255,6 +260,7 @@ impl<C: Chunk> Shell<C> {
             owned: Partitions::new(),
             lookup: None,
             positions_asked: false,
+            asked_last: None,
             rebootstrapping: false,
             discarded_bytes: 0,
             left: None,

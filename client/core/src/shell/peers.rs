@@ -42,12 +42,12 @@ impl Peers {
         }
     }
 
-    /// Whether any broker has ever shaken hands.
+    /// Whether any broker has ever answered more than its API versions.
     pub(super) fn is_contacted(&self) -> bool {
         self.contacted
     }
 
-    /// A broker has shaken hands.
+    /// A broker has answered.
     pub(super) fn on_contact(&mut self) {
         self.contacted = true;
         self.causes.clear();

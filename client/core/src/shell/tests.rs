@@ -6,6 +6,7 @@ mod connections;
 mod diagnose;
 mod dropped;
 mod pattern;
+mod room;
 mod truncation;
 mod truth;
 mod unnamed;

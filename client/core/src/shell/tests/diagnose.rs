@@ -45,14 +45,14 @@ pub(super) fn waits(world: &World) -> Vec<Wait> {
     diagnosis(world).waits.into_iter().map(|(wait, _)| wait).collect()
 }
 
-fn assign(world: &mut World, partitions: &[(&str, u32)]) {
+pub(super) fn assign(world: &mut World, partitions: &[(&str, u32)]) {
     let partitions: BTreeSet<TopicPartition> =
         partitions.iter().map(|(topic, index)| partition(topic, *index)).collect();
     let taken = world.taken;
     world.call(|call| Command::Assign { call, taken, partitions });
 }
 
-fn assigned(config: Config, ends: &[u64]) -> World {
+pub(super) fn assigned(config: Config, ends: &[u64]) -> World {
     let mut world = World::new(config);
     world.create("t", ends);
     let all: Vec<_> = (0..).zip(ends).map(|(index, _)| ("t", index)).collect();
@@ -60,7 +60,7 @@ fn assigned(config: Config, ends: &[u64]) -> World {
     world
 }
 
-fn pause(world: &mut World, at: (&str, u32)) {
+pub(super) fn pause(world: &mut World, at: (&str, u32)) {
     let partitions = BTreeSet::from([partition(at.0, at.1)]);
     world.call(|call| Command::Pause { call, partitions });
 }

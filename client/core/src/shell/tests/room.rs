@@ -1,0 +1,62 @@
+//! Room in the buffer, and a coordinator that cannot be reached: nobody waits for ever.
+
+use super::diagnose::{assign, assigned, pause};
+use super::world::{NODES, World, config, partition};
+use crate::Config;
+use crate::request::Request;
+
+/// Room for one partition's answer at a time.
+fn narrow() -> Config {
+    let mut config = config();
+    config.has_group = false;
+    (config.fetch_max_bytes, config.max_partition_fetch_bytes) = (1_000, 1_000);
+    config
+}
+
+#[test]
+fn a_leader_without_records_does_not_keep_the_room_from_the_next_one() {
+    let mut world = assigned(narrow(), &[0, 30]);
+    let began = world.now;
+    let got = world.consume(30);
+    assert_eq!(got.keys().collect::<Vec<_>>(), [&partition("t", 1)]);
+    // One parked fetch of the other leader before each of its own, at most.
+    assert!(world.now - began <= 6 * 500, "{} ms", world.now - began);
+}
+
+#[test]
+fn what_is_buffered_of_a_paused_partition_does_not_keep_the_others_from_being_read() {
+    let mut config = narrow();
+    config.max_poll_records = 3;
+    let mut world = assigned(config, &[10, 0]);
+    world.consume(3);
+    pause(&mut world, ("t", 0));
+    world.log("t").ends[1] = 4;
+    let got = world.consume(4);
+    let of_the_other = got.get(&partition("t", 1)).into_iter().flatten();
+    assert_eq!(of_the_other.map(|(from, to)| to - from).sum::<u64>(), 4);
+    // Nothing of it is lost, or comes twice.
+    let partitions = [partition("t", 0)].into();
+    world.call(|call| crate::Command::Resume { call, partitions });
+    let got = world.consume(7);
+    assert_eq!(got[&partition("t", 0)].first().map(|(from, _)| *from), Some(3));
+}
+
+/// L3, of a consumer whose coordinator hears nothing else of it.
+#[test]
+fn a_coordinator_that_loses_a_lookup_of_offsets_is_looked_up_again() {
+    let mut config = config();
+    config.auto_commit = false;
+    let mut world = World::new(config);
+    world.create("t", &[10, 10]);
+    assign(&mut world, &[("t", 1)]);
+    world.consume(10);
+    world.down.insert(NODES[0]);
+    world.cut(NODES[0]);
+    world.coordinator = NODES[1];
+    world.log("t").leaders[0] = NODES[1];
+    assign(&mut world, &[("t", 0), ("t", 1)]);
+    let got = world.consume(10);
+    assert!(got.contains_key(&partition("t", 0)), "{got:?}");
+    let lookups = world.sent.iter().filter(|(_, _, request)| *request == Request::FindCoordinator);
+    assert_eq!(lookups.count(), 2);
+}
