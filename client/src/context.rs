@@ -245,12 +245,10 @@ pub(crate) fn sought(link: &Arc<Link>, partition: &TopicPartition, to: Seek) -> 
         Seek::Beginning => SeekTo::Beginning,
         Seek::End => SeekTo::End,
     };
-    let asked = link.ask(|call| Command::Seek { call, partition: partition.clone(), to });
-    if !asked.is_refused() {
-        // It replaces what a stream returned of the partition.
-        link.forget_partial(partition);
-    }
-    asked
+    // It replaces what a stream returned of the partition.
+    link.reading_elsewhere(partition, || {
+        link.ask(|call| Command::Seek { call, partition: partition.clone(), to })
+    })
 }
 
 pub(crate) async fn position(
@@ -276,6 +274,7 @@ async fn committed_within(
     partitions: BTreeSet<TopicPartition>,
     timeout_ms: u64,
 ) -> Result<BTreeMap<TopicPartition, Option<Committed>>, LookupError> {
+    lookup::check_names(partitions.iter().map(|partition| &partition.topic))?;
     match link.ask(|call| Command::Committed { call, partitions, timeout_ms }).await? {
         Answer::Committed(offsets) => Ok(offsets),
         other => panic!("the core answers Committed with offsets, not with {other:?}"),

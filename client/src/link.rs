@@ -249,9 +249,24 @@ impl Link {
         }
     }
 
-    /// The application reads this partition from elsewhere.
-    pub(crate) fn forget_partial(&self, partition: &TopicPartition) {
-        self.progress().partial.remove(partition);
+    /// The application reads this partition from elsewhere, if what asks for it is not refused.
+    /// Nothing is committed between the two.
+    pub(crate) fn reading_elsewhere(
+        &self,
+        partition: &TopicPartition,
+        ask: impl FnOnce() -> Call,
+    ) -> Call {
+        let mut progress = self.progress();
+        let asked = ask();
+        if !asked.is_refused() {
+            progress.partial.remove(partition);
+        }
+        asked
+    }
+
+    /// Nothing of other partitions is the application's any more.
+    pub(crate) fn retain_partial(&self, is_kept: impl Fn(&TopicPartition) -> bool) {
+        self.progress().partial.retain(|partition, _| is_kept(partition));
     }
 
     /// Whether a stream returned a part of a delivery.

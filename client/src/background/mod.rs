@@ -33,7 +33,7 @@ use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{mpsc, oneshot};
 
 /// Tells what the background has to say to whoever watches.
@@ -162,13 +162,32 @@ impl Start {
                 let failed =
                     |error: std::io::Error| ConfigError::Background { reason: error.to_string() };
                 let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
+                let mut runtime = OwnRuntime(Some(runtime));
                 thread::Builder::new()
                     .name("evenkeel".into())
-                    .spawn(move || runtime.block_on(live(self, ends)))
+                    .spawn(move || runtime.run(live(self, ends)))
                     .map_err(failed)?;
             }
         }
         Ok((link, Told { events: queue, end }))
+    }
+}
+
+/// The runtime of an own thread. Where there was no thread for it, it is dropped by who asked for
+/// one, maybe on a runtime's thread, on which tokio's own drop panics.
+struct OwnRuntime(Option<Runtime>);
+
+impl OwnRuntime {
+    fn run(&mut self, background: impl Future<Output = ()>) {
+        self.0.as_ref().expect("it is there until it is dropped").block_on(background);
+    }
+}
+
+impl Drop for OwnRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -238,4 +257,19 @@ async fn live(start: Start, ends: Ends) {
     let _ = death.set(reason.into());
     drop(driver);
     drop(alive);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::OwnRuntime;
+    use tokio::runtime::Builder;
+
+    /// Where no thread could be had; tokio's own drop panics here.
+    #[tokio::test]
+    async fn a_runtime_without_a_thread_is_dropped_on_the_applications_runtime() {
+        let runtime = Builder::new_current_thread().enable_all().build().expect("it starts");
+        let handle = runtime.handle().clone();
+        drop(OwnRuntime(Some(runtime)));
+        assert!(handle.spawn(async {}).await.expect_err("it is over").is_cancelled());
+    }
 }

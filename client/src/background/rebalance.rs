@@ -86,7 +86,9 @@ impl Rebalances {
     /// The application asks for something.
     pub(super) fn on_command(&mut self, command: &Command) {
         match command {
-            Command::Subscribe { listener, .. } => self.listens = *listener,
+            Command::Subscribe { listener, .. } | Command::SubscribePattern { listener, .. } => {
+                self.listens = *listener;
+            }
             Command::Poll { .. } => self.on_inside(),
             Command::PollEnded => self.clocks.on_outside(),
             Command::Unsubscribe { .. } | Command::Close { .. } | Command::Dropped => {

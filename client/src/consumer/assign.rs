@@ -33,10 +33,11 @@ impl Consumer {
             return self.unsubscribe().await;
         }
         self.commit_partial();
-        let taken = self.link.taken();
+        let (taken, kept) = (self.link.taken(), partitions.clone());
         let answer = self.link.ask(|call| Command::Assign { call, taken, partitions }).await;
         self.attend_what_came();
         answer?;
+        self.link.retain_partial(|partition| kept.contains(partition));
         Ok(())
     }
 }
@@ -45,17 +46,23 @@ impl Consumer {
 pub(super) fn topic_names<T: Into<String>>(
     topics: impl IntoIterator<Item = T>,
 ) -> Result<BTreeSet<TopicName>, SubscribeError> {
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let checked = |topic: T| {
         let topic = topic.into();
-        let named = (1..=TOPIC_NAME_MAX).contains(&topic.len()) && topic != "." && topic != "..";
-        if named && topic.chars().all(legal) {
+        if is_legal(&topic) {
             Ok(TopicName::from(topic))
         } else {
             Err(SubscribeError::InvalidTopic { topic })
         }
     };
     topics.into_iter().map(checked).collect()
+}
+
+/// Whether a topic can have this name. A broker would not only refuse another: one that is too long
+/// for the protocol's texts costs the connection, and everything that is on it.
+pub(crate) fn is_legal(topic: &str) -> bool {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let named = (1..=TOPIC_NAME_MAX).contains(&topic.len()) && topic != "." && topic != "..";
+    named && topic.chars().all(legal)
 }
 
 /// `Topic.MAX_NAME_LENGTH`.

@@ -176,6 +176,7 @@ impl Attendance {
             Event::Assigned(now) => {
                 if let Some(now) = now.read() {
                     *assigned = now;
+                    self.link.retain_partial(|partition| assigned.partitions.contains(partition));
                 }
                 Some(News::Assigned)
             }

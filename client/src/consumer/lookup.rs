@@ -4,13 +4,16 @@
 //! subscription; all of them wait at most `default.api.timeout.ms`, and are abandoned when their
 //! future is dropped.
 
+use super::assign::is_legal;
 use crate::Consumer;
 use crate::context::{self, Seek};
 use crate::error::{EnforceRebalanceError, LookupError, PositionError};
 use crate::link::Link;
 use evenkeel_core::request::{ListedOffset, OffsetAt, PartitionDescription, TopicDescription};
 use evenkeel_core::{Answer, Command};
-use evenkeel_spec::words::{LeaderEpoch, NodeId, Offset, TopicId, TopicName, TopicPartition};
+use evenkeel_spec::words::{
+    ErrorCode, LeaderEpoch, NodeId, Offset, TopicId, TopicName, TopicPartition,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -113,7 +116,7 @@ impl Consumer {
     ///
     /// # Errors
     /// See [`LookupError`]. A name that no topic can have is refused with
-    /// `INVALID_TOPIC_EXCEPTION` by the broker.
+    /// `INVALID_TOPIC_EXCEPTION`; no broker is asked.
     pub async fn partitions_for(
         &self,
         topic: impl Into<String>,
@@ -246,10 +249,22 @@ pub(crate) async fn at_dates(
     Ok(found.into_iter().map(dated).collect())
 }
 
+/// Refuses what no topic can be called, as a broker would.
+pub(crate) fn check_names<'a>(
+    mut topics: impl Iterator<Item = &'a TopicName>,
+) -> Result<(), LookupError> {
+    if topics.all(|topic| is_legal(topic.as_str())) {
+        Ok(())
+    } else {
+        Err(LookupError::Refused { code: ErrorCode::InvalidTopicException })
+    }
+}
+
 async fn offsets(
     link: &Arc<Link>,
     wanted: BTreeMap<TopicPartition, OffsetAt>,
 ) -> Result<BTreeMap<TopicPartition, Option<ListedOffset>>, LookupError> {
+    check_names(wanted.keys().map(|partition| &partition.topic))?;
     let timeout_ms = link.timeout_ms;
     match link.ask(|call| Command::Offsets { call, wanted, timeout_ms }).await? {
         Answer::Offsets(offsets) => Ok(offsets),
@@ -261,6 +276,7 @@ async fn topics(
     link: &Arc<Link>,
     topic: Option<TopicName>,
 ) -> Result<BTreeMap<TopicName, TopicInfo>, LookupError> {
+    check_names(topic.iter())?;
     let timeout_ms = link.timeout_ms;
     match link.ask(|call| Command::Topics { call, topic, timeout_ms }).await? {
         Answer::Topics(topics) => {

@@ -3,7 +3,7 @@
 use super::{Call, Link};
 use crate::error::CommitError;
 use evenkeel_core::Command;
-use evenkeel_spec::words::{Committed, TopicPartition};
+use evenkeel_spec::words::{Committed, ErrorCode, TopicPartition};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -46,6 +46,10 @@ impl Future for Commit {
     }
 }
 
+/// The bytes that one of the protocol's texts holds. Brokers allow less (`offset.metadata.max.bytes`)
+/// and refuse more than that; a text beyond this would cost the connection, and all that is on it.
+const NOTE_MAX: usize = i16::MAX as usize;
+
 impl Link {
     /// Commits everything that was returned so far. What a stream returned of an unfinished
     /// delivery needs words of its own, for the core counts whole deliveries.
@@ -55,10 +59,9 @@ impl Link {
 
     /// The same with a timeout of its own, milliseconds.
     pub(crate) fn commit_within(self: &Arc<Self>, timeout_ms: u64) -> Commit {
-        let (taken, partial) = {
-            let progress = self.progress();
-            (progress.taken, progress.partial.clone())
-        };
+        // Held until it is sent: a seek or a later commit of another task comes before or after.
+        let progress = self.progress();
+        let (taken, partial) = (progress.taken, progress.partial.clone());
         let commit = |offsets| move |call| Command::Commit { call, taken, offsets, timeout_ms };
         if partial.is_empty() {
             return Commit { calls: [Some(self.ask(commit(None))), None], failed: None };
@@ -79,6 +82,10 @@ impl Link {
         self: &Arc<Self>,
         offsets: BTreeMap<TopicPartition, Committed>,
     ) -> Commit {
+        if offsets.values().any(|committed| committed.metadata.len() > NOTE_MAX) {
+            let code = ErrorCode::OffsetMetadataTooLarge;
+            return Commit { calls: [None, None], failed: Some(CommitError::Refused { code }) };
+        }
         let call = self.ask_commit(self.taken(), Some(offsets), self.timeout_ms);
         Commit { calls: [Some(call), None], failed: None }
     }

@@ -60,17 +60,14 @@ pub(super) fn response(
 }
 
 /// The broker repeats an error that concerns the whole request at every partition
-/// (`OffsetCommitRequest.getErrorResponse`, Kafka 4.3.1); it becomes one again.
+/// (`OffsetCommitRequest.getErrorResponse`, Kafka 4.3.1) but those that it refuses for themselves
+/// before it asks the coordinator, such as topics that it does not know
+/// (`KafkaApis.handleOffsetCommitRequest`, 4.3.1); it becomes one again.
 fn whole_or_parts(
     results: BTreeMap<TopicIdPartition, Result<(), ErrorCode>>,
 ) -> evenkeel_spec::words::OffsetsCommitted {
-    let mut errors = results.values().map(|result| result.err());
-    match errors.next().flatten() {
-        Some(code) if is_of_whole_request(code) && errors.all(|error| error == Some(code)) => {
-            Err(code)
-        }
-        _ => Ok(results),
-    }
+    let mut errors = results.values().filter_map(|result| result.err());
+    errors.find(|code| is_of_whole_request(*code)).map_or(Ok(results), Err)
 }
 
 /// Whether a code speaks of the group or its coordinator rather than of a partition.

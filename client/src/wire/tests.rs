@@ -202,18 +202,25 @@ fn commits_go_by_name_with_the_members_epoch() {
 
 #[test]
 fn a_commit_error_that_concerns_the_whole_request_is_one_again() {
-    let wire = |code| {
-        let partition =
-            OffsetCommitResponsePartition::default().with_partition_index(3).with_error_code(code);
+    let wires = |codes: &[(i32, i16)]| {
+        let partition = |(index, code): &(i32, i16)| {
+            let partition = OffsetCommitResponsePartition::default();
+            partition.with_partition_index(*index).with_error_code(*code)
+        };
         let topic = OffsetCommitResponseTopic::default()
             .with_name(StrBytes::from_static_str("t").into())
-            .with_partitions(vec![partition]);
+            .with_partitions(codes.iter().map(partition).collect());
         OffsetCommitResponse::default().with_topics(vec![topic])
     };
+    let wire = |code| wires(&[(3, code)]);
     let ok = BTreeMap::from([(AT, Ok(()))]);
     assert_same(&answered(commit(), &wire(0)), &Response::OffsetCommit(Ok(ok)));
     let stale = Response::OffsetCommit(Err(ErrorCode::StaleMemberEpoch));
     assert_same(&answered(commit(), &wire(113)), &stale);
+    // A partition that the broker refuses by itself is not asked of the coordinator.
+    for codes in [[(3, 113), (4, 3)], [(3, 3), (4, 113)]] {
+        assert_same(&answered(commit(), &wires(&codes)), &stale);
+    }
     let too_large = BTreeMap::from([(AT, Err(ErrorCode::OffsetMetadataTooLarge))]);
     assert_same(&answered(commit(), &wire(12)), &Response::OffsetCommit(Ok(too_large)));
 }

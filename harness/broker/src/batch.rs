@@ -114,18 +114,18 @@ pub(crate) fn stamp(batch: &[u8], base: u64, epoch: u32, append_time: Option<i64
     stamped.freeze()
 }
 
-/// Offset delta and timestamp of the first record stamped `target` or later. Of a compressed batch,
-/// the first record stands for all of them.
-pub(crate) fn first_at_or_after(batch: &[u8], target: i64) -> Option<(u32, i64)> {
+/// Offset delta and timestamp of the first record stamped `target` or later, with this delta or a
+/// greater one. Of a compressed batch, the first record stands for all of them.
+pub(crate) fn first_at_or_after(batch: &[u8], from: u32, target: i64) -> Option<(u32, i64)> {
     let header = read(batch);
     if header.max_timestamp < target {
         return None;
     }
     if header.has_log_append_time() {
-        return Some((0, header.max_timestamp));
+        return Some((from, header.max_timestamp));
     }
     if header.is_compressed() {
-        return Some((0, header.base_timestamp));
+        return Some((from, header.base_timestamp));
     }
     let mut records = &batch[HEADER_BYTES..];
     while records.has_remaining() {
@@ -134,7 +134,7 @@ pub(crate) fn first_at_or_after(batch: &[u8], target: i64) -> Option<(u32, i64)>
         records.advance(length);
         let timestamp = header.base_timestamp.checked_add(varint(&mut record)?)?;
         let delta = u32::try_from(varint(&mut record)?).ok()?;
-        if timestamp >= target {
+        if delta >= from && timestamp >= target {
             return Some((delta, timestamp));
         }
     }
@@ -281,8 +281,8 @@ mod tests {
     #[test]
     fn the_first_record_at_or_after_a_time_is_found_inside_the_batch() {
         let batch = batch(&[10, 30, 20]);
-        assert_eq!(first_at_or_after(&batch, 5), Some((0, 10)));
-        assert_eq!(first_at_or_after(&batch, 11), Some((1, 30)));
-        assert_eq!(first_at_or_after(&batch, 31), None);
+        assert_eq!(first_at_or_after(&batch, 0, 5), Some((0, 10)));
+        assert_eq!(first_at_or_after(&batch, 0, 11), Some((1, 30)));
+        assert_eq!(first_at_or_after(&batch, 0, 31), None);
     }
 }

@@ -290,8 +290,15 @@ impl Cluster {
     fn accept(&self, node: NodeId, addr: SocketAddr, listener: TcpListener) {
         let shared = Arc::downgrade(self.shared());
         let task = tokio::spawn(async move {
-            while let Ok((stream, from)) = listener.accept().await {
+            loop {
+                let accepted = listener.accept().await;
                 let Some(shared) = shared.upgrade() else { return };
+                let Ok((stream, from)) = accepted else {
+                    // No descriptor is left, or the peer is gone already: a later one may fare better.
+                    drop(shared);
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                };
                 if stream.set_nodelay(true).is_ok() {
                     let host = from.ip().to_string();
                     Shared::spawn_connection(&shared, node, stream, host);
@@ -301,6 +308,9 @@ impl Cluster {
         self.shared().tasks().listeners.insert(node, (addr, Some(task)));
     }
 }
+
+/// After a connection that could not be accepted.
+const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 
 impl Shared {
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {

@@ -198,9 +198,10 @@ impl Log {
     /// Offset and timestamp of the first record stamped `target` or later.
     pub(crate) fn first_at_or_after(&self, target: i64) -> Option<(u64, i64)> {
         self.batches.iter().find_map(|batch| {
-            let (delta, timestamp) = batch::first_at_or_after(batch.bytes(), target)?;
-            let offset = batch.base + u64::from(delta);
-            (offset >= self.start).then_some((offset, timestamp))
+            // What was deleted at the start of a batch is still there as bytes.
+            let from = u32::try_from(self.start.saturating_sub(batch.base)).ok()?;
+            let (delta, timestamp) = batch::first_at_or_after(batch.bytes(), from, target)?;
+            Some((batch.base + u64::from(delta), timestamp))
         })
     }
 

@@ -11,12 +11,12 @@ use evenkeel_broker::{Before, Cluster, Request};
 use evenkeel_tests::validated::Validated;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 use tokio::time::sleep;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Dispatch, Event, Metadata, Subscriber};
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_callback_is_a_span_of_its_length_inside_of_its_rebalance() {
@@ -247,13 +247,26 @@ async fn a_second_member_makes_the_first_one_shrink_and_each_target_is_a_rebalan
 
 #[tokio::test(start_paused = true)]
 async fn partitions_lost_to_the_poll_interval_are_a_rebalance_until_the_application_was_told() {
+    lost_to_the_poll_interval(false).await;
+    lost_to_the_poll_interval(true).await;
+}
+
+async fn lost_to_the_poll_interval(by_pattern: bool) {
     let _runs = Validated::begin();
     let (told, _guard) = Told::listen();
     let cluster = cluster();
     let builder = support::member(&cluster, "g", 1).property("max.poll.interval.ms", "10000");
     let mut consumer = builder.build().expect("valid");
-    consumer.subscribe_with(["t"], slow()).await.expect("subscribed");
-    consumer.poll(2 * SECOND).await.expect("poll goes well");
+    let subscribed = if by_pattern {
+        consumer.subscribe_pattern_with("t", slow()).await
+    } else {
+        consumer.subscribe_with(["t"], slow()).await
+    };
+    subscribed.expect("subscribed");
+    // The broker looks for topics of a pattern when it likes.
+    while consumer.assignment().is_empty() {
+        consumer.poll(2 * SECOND).await.expect("poll goes well");
+    }
     sleep(12 * SECOND).await;
     consumer.poll(2 * SECOND).await.expect("poll goes well");
 
@@ -317,6 +330,10 @@ impl Span {
 impl Told {
     /// Listens on this thread until the guard is dropped.
     fn listen() -> (Self, tracing::subscriber::DefaultGuard) {
+        // While there is but one subscriber, whoever comes to a place first decides for everybody
+        // whether it is told, by what listens on his thread (tracing-core 0.1.36, `rebuilder`).
+        static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Told::default()));
+        LazyLock::force(&ANOTHER);
         let told = Self::default();
         (told.clone(), tracing::subscriber::set_default(told))
     }

@@ -4,7 +4,8 @@ use crate::support::{
     InMemory, Read, SECOND, append_numbered, committed, member, read, unrecorded,
 };
 use evenkeel::{
-    Consumer, ListenerError, Offset, PollError, RebalanceContext, RebalanceListener, TopicPartition,
+    CommitError, Committed, Consumer, ErrorCode, ListenerError, LookupError, Offset, PollError,
+    RebalanceContext, RebalanceListener, TopicPartition,
 };
 use evenkeel_broker::Cluster;
 use evenkeel_tests::validated::Validated;
@@ -175,4 +176,47 @@ async fn what_a_dropped_poll_was_told_is_told_after_an_unsubscribe() {
     let unsubscribed = consumer.unsubscribe().await;
     let told = consumer.poll(SECOND).await.expect_err("nobody was reached");
     assert!(matches!(told, PollError::NoBroker { .. }), "{told:?}, {unsubscribed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_another_assignment_a_commit_is_of_what_is_assigned_still() {
+    let cluster = cluster(2, 10);
+    let builder = unrecorded(&cluster, "g", 1).max_poll_records(20).enable_auto_commit(false);
+    let mut consumer = builder.build().expect("valid");
+    let one = TopicPartition::new("t", 1);
+    consumer.assign([zero(), one.clone()]).await.expect("assigned");
+    let last = *yielded(&mut consumer, 13).await.last().expect("there are so many");
+    let (kept, gone) = if last.0 == 0 { (zero(), one) } else { (one, zero()) };
+    consumer.assign([kept.clone()]).await.expect("assigned");
+    consumer.commit().await.expect("committed");
+    let of = |partition: &TopicPartition| committed(&cluster, "g", "t", partition.partition);
+    assert_eq!(of(&kept), Some(Offset(last.1 + 1)));
+    assert_eq!(of(&gone), None, "it was given up, and nobody committed it");
+    consumer.close(SECOND).await;
+}
+
+/// It would cost the connection, and everything that is on it.
+#[tokio::test(start_paused = true)]
+async fn what_no_text_of_the_protocol_holds_is_refused_before_it_is_sent() {
+    let cluster = cluster(1, 10);
+    let mut consumer = unrecorded(&cluster, "g", 1).build().expect("valid");
+    consumer.subscribe(["t"]).await.expect("subscribed");
+    read(&mut consumer, &mut Read::default(), 10).await;
+    let (began, connections) = (Instant::now(), cluster.connections_ever());
+    let note = Committed { metadata: "x".repeat(32_768).into(), ..Committed::at(Offset(3)) };
+    let refused = consumer.commit_offsets([(zero(), note)]).await;
+    let code = ErrorCode::OffsetMetadataTooLarge;
+    assert_eq!(refused, Err(CommitError::Refused { code }));
+    let topic = "x".repeat(40_000);
+    let at = [TopicPartition::new(topic.as_str(), 0)];
+    let refused = LookupError::Refused { code: ErrorCode::InvalidTopicException };
+    assert_eq!(consumer.partitions_for(topic).await, Err(refused.clone()));
+    assert_eq!(consumer.end_offsets(at.clone()).await, Err(refused.clone()));
+    assert_eq!(consumer.committed(at).await, Err(refused));
+    assert!(began.elapsed().is_zero());
+    let note = Committed { metadata: "x".repeat(4_097).into(), ..Committed::at(Offset(3)) };
+    let refused = consumer.commit_offsets([(zero(), note)]).await;
+    assert_eq!(refused, Err(CommitError::Refused { code }), "by the broker");
+    assert_eq!(cluster.connections_ever(), connections);
+    consumer.close(SECOND).await;
 }

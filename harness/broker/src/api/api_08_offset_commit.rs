@@ -32,13 +32,15 @@ impl Api for OffsetCommit {
         let (response, committed) = call.shared.change(|state| {
             let committed = commit(state, call, &group, &request);
             let result = |topic: &_, partition: &OffsetCommitRequestPartition| {
-                let Ok(results) = &committed else { return committed.as_ref().err().copied() };
                 let topic = state.id_of(&wire::topic_name(topic));
-                match wire::partition_of(topic, partition.partition_index) {
-                    None => Some(ErrorCode::UnknownTopicOrPartition),
-                    Some(_) if partition.committed_offset < 0 => Some(ErrorCode::InvalidRequest),
-                    Some(at) => results.get(&at).and_then(|result| result.err()),
+                let at = wire::partition_of(topic, partition.partition_index);
+                // As in `KafkaApis.handleOffsetCommitRequest` (4.3.1), the group is not asked for it.
+                let Some(at) = at else { return Some(ErrorCode::UnknownTopicOrPartition) };
+                let Ok(results) = &committed else { return committed.as_ref().err().copied() };
+                if partition.committed_offset < 0 {
+                    return Some(ErrorCode::InvalidRequest);
                 }
+                results.get(&at).and_then(|result| result.err())
             };
             (respond(&request, result), committed)
         });

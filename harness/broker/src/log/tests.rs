@@ -92,6 +92,19 @@ fn epochs_end_where_the_next_begins() {
 }
 
 #[test]
+fn of_a_batch_whose_first_records_were_deleted_the_rest_is_found_by_time() {
+    let mut log = Log::default();
+    log.begin_epoch(0);
+    let mut batch = BytesMut::new();
+    let records: Vec<_> = [10, 40, 20].into_iter().map(record).collect();
+    batch::build(&mut batch, 0, 0, &records);
+    append(&mut log, &batch.freeze()).expect("it is well formed");
+    log.advance_start(2);
+    assert_eq!(log.first_at_or_after(0), Some((2, 20)));
+    assert_eq!(log.first_at_or_after(21), None);
+}
+
+#[test]
 fn times_are_looked_up_and_retention_moves_the_start() {
     let mut log = Log::default();
     log.begin_epoch(0);
