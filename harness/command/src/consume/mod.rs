@@ -135,6 +135,11 @@ async fn consume(args: Args, format: Format) -> Result<Outcome, Failure> {
     Ok(Outcome::Holds)
 }
 
+/// Whether the client takes this for yes or no; else it has to say what is wrong with it.
+fn is_boolean(text: &str) -> bool {
+    ["true", "false"].iter().any(|word| text.trim().eq_ignore_ascii_case(word))
+}
+
 impl Args {
     fn property(&self, key: &str) -> Option<&str> {
         let given = self.properties.iter().rev().find(|(given, _)| given == key);
@@ -163,9 +168,7 @@ impl Args {
             builder = builder.property(key, value);
         }
         builder = builder.bootstrap_servers(&self.bootstrap).group_id(&self.group);
-        if committing == Committing::EachPoll
-            && self.property(AUTO_COMMIT).is_none_or(|given| given.trim().parse::<bool>().is_ok())
-        {
+        if committing == Committing::EachPoll && self.property(AUTO_COMMIT).is_none_or(is_boolean) {
             builder = builder.enable_auto_commit(false);
         }
         if let Some(file) = &self.record {
@@ -198,6 +201,16 @@ pub(super) struct Taken<'a> {
     pub(super) count: usize,
 }
 
+/// Nobody read them: no commit covers them.
+async fn give_back(consumer: &mut Consumer, taken: &[Taken<'_>]) {
+    for taken in taken {
+        if let Some(first) = taken.records.iter().next() {
+            // It fails where the partition is another's by now, who reads them anew.
+            let _ = consumer.seek(taken.records.partition(), first.offset).await;
+        }
+    }
+}
+
 impl Reader {
     async fn read(&mut self, consumer: &mut Consumer, ends: &mut Ends) -> Result<(), Failure> {
         while self.left != Some(0) {
@@ -227,8 +240,10 @@ impl Reader {
                 Style::Lines => line::human(&taken),
                 Style::Json => line::json(&taken),
             };
-            if !emit(&text)? {
-                return Ok(());
+            let emitted = emit(&text);
+            if !matches!(emitted, Ok(true)) {
+                give_back(consumer, &taken).await;
+                return emitted.map(drop);
             }
             if self.committing == Committing::EachPoll
                 && !self.commit(consumer, ends, &taken).await?

@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -33,6 +33,8 @@ pub(crate) struct Delivery {
     queue: SyncSender<Option<Span>>,
     thread: Option<JoinHandle<Option<String>>>,
     undelivered: Arc<AtomicU64>,
+    /// Whoever waits for the end does not wait for a receiver that has failed since.
+    ends: Arc<AtomicBool>,
 }
 
 #[cfg(test)]
@@ -44,6 +46,7 @@ impl Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
+        self.ends.store(true, Ordering::Relaxed);
         // It fails only when the thread is gone.
         let _ = self.queue.send(None);
         let ended = self.thread.take().and_then(|thread| thread.join().ok());
@@ -60,13 +63,14 @@ pub(super) fn start(endpoint: &str) -> Result<(Sender, Delivery), String> {
     let address = Address::read(endpoint)?;
     let (queue, spans) = sync_channel(QUEUE_MAX);
     let undelivered = Arc::new(AtomicU64::new(0));
-    let failed = Arc::clone(&undelivered);
+    let (failed, ends) = (Arc::clone(&undelivered), Arc::new(AtomicBool::new(false)));
+    let ending = Arc::clone(&ends);
     let thread = std::thread::Builder::new()
         .name("otlp".into())
-        .spawn(move || deliver(&address, &spans, &failed))
+        .spawn(move || deliver(&address, &spans, &failed, &ending))
         .map_err(|error| format!("no thread for the exporter: {error}"))?;
     let sender = Sender { queue: queue.clone(), undelivered: Arc::clone(&undelivered) };
-    Ok((sender, Delivery { queue, thread: Some(thread), undelivered }))
+    Ok((sender, Delivery { queue, thread: Some(thread), undelivered, ends }))
 }
 
 /// Posts batches until it is told to end; the last reason why one was not taken.
@@ -74,11 +78,12 @@ fn deliver(
     address: &Address,
     spans: &Receiver<Option<Span>>,
     undelivered: &AtomicU64,
+    ends: &AtomicBool,
 ) -> Option<String> {
     let service = std::env::var("OTEL_SERVICE_NAME").ok().filter(|name| !name.is_empty());
     let service = service.unwrap_or_else(|| SERVICE.to_owned());
     let mut reason = None;
-    let mut goes_on = true;
+    let (mut goes_on, mut gave_up) = (true, false);
     while goes_on {
         let mut batch = Vec::new();
         let due = Instant::now() + BATCH_WAIT_MAX;
@@ -93,11 +98,15 @@ fn deliver(
             }
         }
         let count = batch.len() as u64;
-        if count > 0
-            && let Err(error) = address.post(&message(batch, &service))
-        {
+        let is_lost = gave_up
+            || (count > 0
+                && address
+                    .post(&message(batch, &service))
+                    .inspect_err(|error| reason = Some(error.clone()))
+                    .is_err());
+        if is_lost {
             undelivered.fetch_add(count, Ordering::Relaxed);
-            reason = Some(error);
+            gave_up = ends.load(Ordering::Relaxed);
         }
     }
     reason

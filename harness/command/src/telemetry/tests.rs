@@ -7,7 +7,10 @@ use super::message::Span;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::sync::LazyLock;
+use tracing::Dispatch;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry;
 
 /// Answers one POST and gives its body.
 fn receive(listener: &TcpListener, status: &str) -> String {
@@ -27,12 +30,20 @@ fn receive(listener: &TcpListener, status: &str) -> String {
     }
 }
 
+/// While there is but one subscriber, whoever comes to a place first decides for everybody whether
+/// it is told, by what listens on his thread (tracing-core 0.1.36, `rebuilder`): so there is another.
+fn never_alone() {
+    static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(registry()));
+    LazyLock::force(&ANOTHER);
+}
+
 #[test]
 fn a_request_is_a_span_from_its_queueing_to_its_answer() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("some port is free");
     let endpoint = format!("http://{}", listener.local_addr().expect("it is bound"));
     let (exporter, delivery) = layer(&endpoint).expect("the endpoint is well formed");
     let subscriber = tracing_subscriber::registry().with(exporter);
+    never_alone();
     tracing::subscriber::with_default(subscriber, || {
         let around = tracing::info_span!(target: "evenkeel::rebalance", "rebalance", group = "g");
         around.in_scope(|| {
@@ -80,6 +91,7 @@ fn a_rebalance_holds_its_callback_and_its_commit_and_each_lasts_as_long_as_it_sa
     let endpoint = format!("http://{}", listener.local_addr().expect("it is bound"));
     let (exporter, delivery) = layer(&endpoint).expect("the endpoint is well formed");
     let subscriber = tracing_subscriber::registry().with(exporter);
+    never_alone();
     tracing::subscriber::with_default(subscriber, || {
         let empty = tracing::field::Empty;
         let rebalance =
@@ -131,6 +143,22 @@ fn a_rebalance_holds_its_callback_and_its_commit_and_each_lasts_as_long_as_it_sa
     assert_eq!((&commit["kind"], &rebalance["kind"]), (&json!(3), &json!(1)));
     assert_eq!(callback["status"]["message"], "panicked");
     assert!(rebalance.get("status").is_none(), "a rebalance that is completed is no failure");
+}
+
+#[test]
+fn a_receiver_that_never_answers_holds_up_the_end_for_one_post() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("some port is free");
+    let endpoint = format!("http://{}", listener.local_addr().expect("it is bound"));
+    let (exporter, delivery) = layer(&endpoint).expect("the endpoint is well formed");
+    for _ in 0..10_000 {
+        exporter.sender.send(Span::begin("poll", None, std::time::SystemTime::now()));
+    }
+    let undelivered = std::sync::Arc::clone(delivery.undelivered());
+    drop(delivery);
+    assert_eq!(undelivered.load(std::sync::atomic::Ordering::Relaxed), 10_000);
+    // One post when the end began, and one after it.
+    listener.set_nonblocking(true).expect("it can be asked");
+    assert!(listener.incoming().map_while(Result::ok).count() <= 2);
 }
 
 #[test]

@@ -30,7 +30,13 @@ pub(crate) struct Child {
 impl Child {
     pub(crate) fn start(args: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
-        command.args(args).env_remove("RUST_LOG").stdin(Stdio::null());
+        command.args(args);
+        Self::of(command)
+    }
+
+    /// One that is started in a way of its own.
+    pub(crate) fn of(mut command: Command) -> Self {
+        command.env_remove("RUST_LOG").stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the command starts");
         let out = BufReader::new(child.stdout.take().expect("it is piped"));

@@ -3,7 +3,9 @@
 use crate::child::{Child, Ended, run};
 use evenkeel_broker::{Before, Cluster, Request};
 use serde_json::Value;
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -175,6 +177,31 @@ fn a_bounded_run_prints_and_commits_exactly_so_many() {
         assert_eq!(record["value"].as_str(), Some(&*key.replace("k ", "v\t")));
     }
     assert_eq!(broker.committed("g"), 10);
+}
+
+#[test]
+fn what_nobody_read_any_more_is_not_committed() {
+    let broker = Broker::start();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+    command.args(broker.consume("g", &[])).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("the command starts");
+    let out = BufReader::new(child.stdout.take().expect("it is piped"));
+    assert_eq!(out.lines().take(10).flatten().count(), 10);
+    // Its reader is gone.
+    for number in 0..10 {
+        broker.cluster.append("orders", number % 2, None, Some(b"v")).expect("the topic exists");
+    }
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    assert_eq!(broker.committed("g"), 10);
+}
+
+#[test]
+fn a_bounded_run_commits_no_more_however_its_yes_is_spelled() {
+    let broker = Broker::start();
+    let yes = ["--max-messages", "3", "--property", "enable.auto.commit=True"];
+    let ended = run(&broker.consume("g", &yes));
+    assert_eq!((ended.code, ended.out.lines().count()), (0, 3), "{}", ended.err);
+    assert_eq!(broker.committed("g"), 3);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use child::{Child, run};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 use std::time::Instant;
 
 #[test]
@@ -195,6 +196,29 @@ fn the_broker_says_where_it_is_and_ends_at_a_signal() {
         broker.signal(signal);
         assert_eq!(broker.wait().code, 0);
     }
+}
+
+#[test]
+fn a_broker_that_has_run_out_of_descriptors_goes_on_when_there_are_some() {
+    let mut shell = Command::new("sh");
+    let broker = "ulimit -n 32 && exec \"$0\" broker --port 0 --topic t:1";
+    shell.args(["-c", broker, env!("CARGO_BIN_EXE_evenkeel")]);
+    let mut broker = Child::of(shell);
+    let address = broker.line();
+    let connect = || TcpStream::connect(&address).expect("it listens there");
+    // More than it can take: the rest waits in the system's queue.
+    let crowd: Vec<_> = (0..64).map(|_| connect()).collect();
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    drop(crowd);
+    let mut stream = connect();
+    let patience = Some(std::time::Duration::from_secs(30));
+    stream.set_read_timeout(patience).expect("it is no zero");
+    // ApiVersions, version 0, correlation id 7, no client id.
+    let request = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 7, 255, 255];
+    stream.write_all(&request).expect("it is connected");
+    let mut answer = [0; 8];
+    stream.read_exact(&mut answer).expect("it answers");
+    assert_eq!(answer[4..], [0, 0, 0, 7]);
 }
 
 #[test]

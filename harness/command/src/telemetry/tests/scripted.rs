@@ -221,6 +221,7 @@ fn spans_of(run: impl Future<Output = ()>) -> Spans {
     let subscriber = tracing_subscriber::registry().with(exporter);
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().start_paused(true).build().expect("a runtime");
+    super::never_alone();
     tracing::subscriber::with_default(subscriber, || {
         runtime.block_on(run);
         drop(runtime);
