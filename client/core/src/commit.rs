@@ -58,6 +58,8 @@ struct Flight {
     /// None: without a member (O11).
     epoch: Option<Epoch>,
     entries: Vec<Entry>,
+    /// Read on from elsewhere since: that what it carries of them is accepted holds up no commit.
+    left: Partitions,
 }
 
 impl Commit {
@@ -71,9 +73,10 @@ impl Commit {
     /// The application reads on from elsewhere: from now on that is what `commit()` covers, also
     /// where it lies before what was accepted; an unknown place covers nothing yet.
     pub fn on_sought(&mut self, partition: TopicIdPartition, to: Option<Committed>) {
+        self.leave(partition, to.as_ref());
         let progress = self.progress.entry(partition).or_default();
         let Some(to) = to else {
-            *progress = Progress { accepted: progress.accepted.take(), ..Progress::default() };
+            *progress = Progress::default();
             return;
         };
         progress.accepted.take_if(|accepted| accepted.offset > to.offset);
@@ -86,6 +89,7 @@ impl Commit {
 
     /// The log lost what lies beyond: nothing beyond counts as returned, released or accepted (P8).
     pub fn on_truncated(&mut self, partition: TopicIdPartition, to: &Committed) {
+        self.leave(partition, Some(to));
         let Some(progress) = self.progress.get_mut(&partition) else { return };
         progress.accepted.take_if(|accepted| accepted.offset > to.offset);
         for mark in [&mut progress.unreleased, &mut progress.released].into_iter().flatten() {
@@ -199,7 +203,7 @@ impl Commit {
             entries.sort_by_key(|entry| matches!(entry.purpose, Purpose::User(_)));
         }
         let offsets = entries.iter().flat_map(|e| e.offsets.clone()).collect();
-        self.in_flight = Some(Flight { incarnation, epoch, entries });
+        self.in_flight = Some(Flight { incarnation, epoch, entries, left: Partitions::new() });
         offsets
     }
 
@@ -216,6 +220,7 @@ impl Commit {
             for (partition, offset) in &entry.offsets {
                 match results.get(partition).copied().unwrap_or(Err(ErrorCode::UnknownServerError))
                 {
+                    Ok(()) if flight.left.contains(partition) => {}
                     Ok(()) => {
                         if let Some(progress) = self.progress.get_mut(partition) {
                             progress.accepted = Some(offset.clone());
@@ -358,6 +363,15 @@ impl Commit {
     pub fn refuse_pending(&mut self, code: ErrorCode, out: &mut Vec<Output>) {
         for entry in self.pending.drain(..) {
             entry.fail(CommitError::Refused(code), out);
+        }
+    }
+
+    /// What was sent of a partition may be of a place beyond that from which it is read on.
+    fn leave(&mut self, partition: TopicIdPartition, to: Option<&Committed>) {
+        let Some(flight) = &mut self.in_flight else { return };
+        let mut sent = flight.entries.iter().filter_map(|entry| entry.offsets.get(&partition));
+        if sent.any(|sent| to.is_none_or(|to| sent.offset > to.offset)) {
+            flight.left.insert(partition);
         }
     }
 

@@ -26,6 +26,36 @@ fn a_commit_that_was_withdrawn_is_sent_anew_without_the_caller_that_is_gone() {
     assert_eq!(commit.in_flight_of_users(), [CommitId(2)]);
 }
 
+/// O9: a seek, and a log that lost records (P8), lower what is committed next, also while what was
+/// committed before is in flight, and also where the new place is not known yet.
+#[test]
+fn what_was_committed_before_a_seek_back_holds_up_no_commit_after_it() {
+    let three = || Committed::at(Offset(3));
+    let moves: [fn(&mut Commit, Option<Committed>); 3] = [
+        |c, three| c.on_sought(P, three),
+        |c, _| c.on_sought(P, None),
+        |c, three| c.on_truncated(P, &three.expect("three")),
+    ];
+    for go_back in moves {
+        for is_answered in [true, false] {
+            let mut commit = Commit::default();
+            in_flight(&mut commit);
+            let accepted = [(P, Ok(()))].into();
+            if is_answered {
+                commit.on_answer(&accepted, &mut Vec::new());
+            }
+            go_back(&mut commit, Some(three()));
+            if !is_answered {
+                commit.on_answer(&accepted, &mut Vec::new());
+            }
+            commit.on_returned(&at(5));
+            commit.release();
+            commit.commit_released(None, None);
+            assert_eq!(commit.send(Incarnation(2), Some(Epoch(2)), None), at(5));
+        }
+    }
+}
+
 fn states() -> Vec<(&'static str, Commit)> {
     let make = |build: fn(&mut Commit)| {
         let mut commit = Commit::default();
@@ -96,6 +126,8 @@ fn inputs() -> Vec<(&'static str, Input<Commit>)> {
         ("records to 9 returned", |c| act(c, |c, _| c.on_returned(&at(9)))),
         ("sought to 3", |c| act(c, |c, _| c.on_sought(P, Some(Committed::at(Offset(3)))))),
         ("sought to the end", |c| act(c, |c, _| c.on_sought(P, None))),
+        ("truncated to 3", |c| act(c, |c, _| c.on_truncated(P, &Committed::at(Offset(3))))),
+        ("truncated to 8", |c| act(c, |c, _| c.on_truncated(P, &Committed::at(Offset(8))))),
         ("released", |c| act(c, |c, _| c.release())),
         ("commit what is released", |c| act(c, |c, _| c.commit_released(None, None))),
         ("commit() of 8", |c| act(c, |c, out| c.on_commit(CommitId(3), at(8), out))),
@@ -149,6 +181,7 @@ fn stands(commit: &Commit) -> String {
     }
     if let Some(flight) = &commit.in_flight {
         words.push(format!("{} in flight", flight.entries.len()));
+        words.extend((!flight.left.is_empty()).then(|| "of a place that was left".into()));
     }
     if commit.backing_off {
         words.push("backing off".into());
