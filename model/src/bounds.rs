@@ -11,7 +11,8 @@ use evenkeel_coordinator::Config as CoordinatorConfig;
 use evenkeel_core::group::{GroupConfig, Mutant};
 use evenkeel_spec::rules::World;
 use evenkeel_spec::words::{
-    MemberId, Offset, Partitions, Subscription, Topic, TopicId, TopicIdPartition, Topics,
+    BackoffKind, MemberId, Offset, Partitions, Subscription, Timer, Topic, TopicId,
+    TopicIdPartition, Topics,
 };
 use std::sync::Arc;
 
@@ -77,6 +78,23 @@ pub struct Budget {
     pub unsubscribes: u8,
     /// The application's own commits.
     pub commits: u8,
+    /// Seeks.
+    pub seeks: u8,
+    /// Polls that are dropped when their records have come.
+    pub misses: u8,
+}
+
+impl Budget {
+    /// Nothing.
+    pub const NONE: Self = Self {
+        faults: 0,
+        subscribes: 0,
+        narrows: 0,
+        unsubscribes: 0,
+        commits: 0,
+        seeks: 0,
+        misses: 0,
+    };
 }
 
 /// Which faults the adversary has.
@@ -137,7 +155,7 @@ const NO_FAULTS: Faults = Faults {
 /// Every slice, the main ones first.
 #[must_use]
 pub fn slices() -> Vec<Slice> {
-    vec![one_member(), two_members(), two_faults(), commits(), interval()]
+    vec![one_member(), two_members(), two_faults(), commits(), interval(), untaken(), seeks()]
 }
 
 /// The slice of this name.
@@ -162,7 +180,7 @@ pub fn one_member() -> Slice {
         listener: true,
         detail: Detail { lookup: true, resolve: true, exit: true, interval_commit: false },
         auto_commit: true,
-        budget: Budget { faults: 2, subscribes: 2, narrows: 0, unsubscribes: 1, commits: 0 },
+        budget: Budget { faults: 2, subscribes: 2, unsubscribes: 1, ..Budget::NONE },
         faults: Faults {
             disconnect: Disconnect::Any,
             session: true,
@@ -196,7 +214,7 @@ pub fn two_members() -> Slice {
         listener: false,
         detail: Detail { lookup: false, resolve: false, exit: false, interval_commit: false },
         auto_commit: true,
-        budget: Budget { faults: 1, subscribes: 2, narrows: 0, unsubscribes: 1, commits: 1 },
+        budget: Budget { faults: 1, subscribes: 2, unsubscribes: 1, commits: 1, ..Budget::NONE },
         faults: Faults {
             disconnect: Disconnect::Any,
             session: true,
@@ -219,7 +237,7 @@ pub fn two_members() -> Slice {
 /// 867; subscribes and commits change nothing here.
 #[must_use]
 pub fn two_faults() -> Slice {
-    let budget = Budget { faults: 2, subscribes: 2, narrows: 0, unsubscribes: 0, commits: 0 };
+    let budget = Budget { faults: 2, subscribes: 2, ..Budget::NONE };
     Slice {
         name: "two-faults",
         records: 0,
@@ -245,7 +263,7 @@ pub fn commits() -> Slice {
         listener: false,
         detail: Detail { lookup: false, resolve: false, exit: false, interval_commit: true },
         auto_commit: true,
-        budget: Budget { faults: 1, subscribes: 1, narrows: 0, unsubscribes: 1, commits: 2 },
+        budget: Budget { faults: 1, subscribes: 1, unsubscribes: 1, commits: 2, ..Budget::NONE },
         faults: Faults { disconnect: Disconnect::Any, session: true, slow: true, ..NO_FAULTS },
         coordinator: coordinator(0),
         ordered: true,
@@ -270,12 +288,43 @@ pub fn interval() -> Slice {
         listener: false,
         detail: Detail { lookup: false, resolve: false, exit: false, interval_commit: false },
         auto_commit: false,
-        budget: Budget { faults: 1, subscribes: 3, narrows: 0, unsubscribes: 1, commits: 1 },
+        budget: Budget { faults: 1, subscribes: 3, unsubscribes: 1, commits: 1, ..Budget::NONE },
         faults: Faults { disconnect: Disconnect::UnderCommit, ..NO_FAULTS },
         coordinator: coordinator(1_000),
         ordered: true,
         mutant: None,
         sometimes: interval_reaches,
+    }
+}
+
+/// Two members, of whom the first seeks, and drops a poll whose record has come: what a commit covers
+/// then that the application asks for, or that comes before the partition goes to the other, or the
+/// first leaves.
+#[must_use]
+pub fn untaken() -> Slice {
+    let budget =
+        Budget { subscribes: 2, unsubscribes: 1, commits: 1, seeks: 1, misses: 1, ..Budget::NONE };
+    Slice {
+        name: "untaken",
+        restless: 1,
+        budget,
+        faults: NO_FAULTS,
+        sometimes: untaken_reaches,
+        ..two_members()
+    }
+}
+
+/// One member and two records, of which a seek takes back one or both: commits by interval that are
+/// due, in flight, retried or late meanwhile.
+#[must_use]
+pub fn seeks() -> Slice {
+    let budget = Budget { faults: 1, subscribes: 1, seeks: 1, misses: 1, ..Budget::NONE };
+    Slice {
+        name: "seeks",
+        budget,
+        faults: Faults { disconnect: Disconnect::UnderCommit, ..NO_FAULTS },
+        sometimes: seeks_reach,
+        ..commits()
     }
 }
 
@@ -447,5 +496,40 @@ fn interval_reaches() -> Vec<(&'static str, Condition<Slice>)> {
             s.brain.group.state() == evenkeel_coordinator::GroupState::Assigning
         }),
         ("a commit may arrive late", |_, s| s.nodes.iter().any(|n| n.late_commit.is_some())),
+    ]
+}
+
+fn untaken_reaches() -> Vec<(&'static str, Condition<Slice>)> {
+    vec![
+        ("a revocation waits for what a dropped poll left", |_, s| {
+            s.nodes[0].app.waiting.is_some() && s.world.consumers[0].is_letting_go()
+        }),
+        ("an unsubscribe with what a dropped poll left", |_, s| {
+            s.nodes[0].app.waiting.is_some() && s.nodes[0].group.is_ending()
+        }),
+        ("a commit in flight after a seek", |_, s| {
+            s.left.seeks == 0 && s.world.consumers[0].is_committing()
+        }),
+        ("the other reads on where a seek led back to", |_, s| {
+            s.nodes[1].group.owned().len() == 2 && s.world.committed.values().any(|at| at.0 == 0)
+        }),
+    ]
+}
+
+fn seeks_reach() -> Vec<(&'static str, Condition<Slice>)> {
+    vec![
+        ("a record is read again although it was committed", |_, s| {
+            s.world.committed.values().any(|at| at.0 == 1)
+                && s.nodes[0].app.positions.values().any(|at| at.0 == 0)
+        }),
+        ("where a seek led back to is committed", |_, s| {
+            s.world.committed.values().any(|at| at.0 == 0)
+        }),
+        ("a commit is retried after a seek", |_, s| {
+            s.left.seeks == 0 && s.nodes[0].timers.contains(&Timer::Backoff(BackoffKind::Commit))
+        }),
+        ("a commit may arrive late after a seek", |_, s| {
+            s.left.seeks == 0 && s.nodes[0].late_commit.is_some()
+        }),
     ]
 }

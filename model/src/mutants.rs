@@ -118,7 +118,7 @@ fn client(mutant: ClientMutant) -> Seeded {
         M::KeepIdAfterLeave => (bounds::interval(), Verdict::Broken(Rule::CommitAcceptedFromOther)),
         M::BarrierForEver => (slow(), Verdict::Broken(Rule::RevocationUnbounded)),
         M::AckBeforeRevoked => (listening(0), Verdict::Broken(Rule::AcknowledgedUntrue)),
-        M::RetryAcrossOwnership => (bounds::commits(), Verdict::Broken(Rule::CommittedUnreleased)),
+        M::RetryAcrossOwnership => (bounds::commits(), Verdict::Broken(Rule::CommittedUngiven)),
         M::RetryLowers => (bounds::commits(), Verdict::Broken(Rule::CommitLowered)),
         M::IntervalOverUser => (bounds::commits(), Verdict::Broken(Rule::CommitLowered)),
         M::TakeWhileTelling => (late_topics(), Verdict::Broken(Rule::TakenUngranted)),
@@ -139,6 +139,12 @@ fn client(mutant: ClientMutant) -> Seeded {
         }
         M::NoFullAfterLostAnswer => (one(1), Verdict::Broken(Rule::RetryIncomplete)),
         M::FencedJoinAtOnce => (one(1), Verdict::Broken(Rule::RetriedAtOnce)),
+        M::PollTakesDelivered => (bounds::untaken(), Verdict::Broken(Rule::CommittedUnreleased)),
+        M::SeekKeepsDelivered | M::EndTakesDelivered | M::CommitCoversDelivered => {
+            (bounds::untaken(), Verdict::Broken(Rule::CommittedUngiven))
+        }
+        M::SeekKeepsReturned => (bounds::seeks(), Verdict::Broken(Rule::CommittedUngiven)),
+        M::SeekEmptiesHands => (bounds::untaken(), Verdict::Broken(Rule::RevokedAtWork)),
     };
     Seeded {
         name: format!("{mutant:?}"),

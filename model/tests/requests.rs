@@ -84,6 +84,11 @@ fn teardown_is_exhausted_and_holds() {
 }
 
 #[test]
+fn lookups_are_exhausted_and_hold() {
+    snapshot("slice-lookups", &figures(&requests::lookups()));
+}
+
+#[test]
 fn the_loop_is_exhausted_and_holds() {
     snapshot("slice-turn", &figures(&turn::turn()));
 }

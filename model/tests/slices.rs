@@ -75,6 +75,8 @@ slices! {
     two_faults_are_exhausted_and_hold two_faults
     commits_are_exhausted_and_hold commits
     interval_is_exhausted_and_holds interval
+    untaken_is_exhausted_and_holds untaken
+    seeks_are_exhausted_and_hold seeks
 }
 
 #[test]

@@ -1,8 +1,12 @@
 //! Which offsets are committed, when, and in whose name: `OffsetCommit` (key 8). spec/06-commit.md.
 //!
-//! Decides what is *returned*, *released* and *accepted* for each owned partition; keeps at most one
-//! request in flight (O4); lets no offset outlive the ownership under which it was returned (O10).
-//! Whether there is an epoch and a coordinator to send with is the group's to know.
+//! Keeps at most one request in flight (O4); lets no offset outlive the ownership under which it was
+//! returned (O10). What a commit may cover is [`Progress`]' to decide; whether there is an epoch and a
+//! coordinator to send with is the group's to know.
+
+mod progress;
+
+pub use progress::Progress;
 
 use crate::Incarnation;
 use crate::group::{CommitError, CommitId, Mutant, Output};
@@ -17,22 +21,11 @@ pub type Offsets = BTreeMap<TopicIdPartition, Committed>;
 /// The commits of one member.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Commit {
-    progress: BTreeMap<TopicIdPartition, Progress>,
+    progress: Progress,
     pending: Vec<Entry>,
     in_flight: Option<Flight>,
     backing_off: bool,
     step: Step,
-}
-
-/// How far one owned partition has come. An owned partition of which nothing was returned has none.
-#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
-struct Progress {
-    /// Handed to the application, which may still be at work on them.
-    unreleased: Option<Committed>,
-    /// The application is done up to here (O1).
-    released: Option<Committed>,
-    /// The coordinator has accepted this.
-    accepted: Option<Committed>,
 }
 
 /// One commit that was asked for.
@@ -40,6 +33,9 @@ struct Progress {
 struct Entry {
     purpose: Purpose,
     offsets: Offsets,
+    /// The application has sought of these since: what becomes of them says nothing about the new
+    /// place.
+    overruled: Partitions,
 }
 
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -58,52 +54,49 @@ struct Flight {
     /// None: without a member (O11).
     epoch: Option<Epoch>,
     entries: Vec<Entry>,
-    /// Read on from elsewhere since: that what it carries of them is accepted holds up no commit.
-    left: Partitions,
 }
 
 impl Commit {
-    /// Records went to the application.
-    pub fn on_returned(&mut self, returned: &Offsets) {
-        for (&partition, next) in returned {
-            self.progress.entry(partition).or_default().unreleased = Some(next.clone());
-        }
+    /// Records are on their way to the application.
+    pub fn on_delivered(&mut self, next: &Offsets) {
+        self.progress.on_delivered(next);
     }
 
-    /// The application reads on from elsewhere: from now on that is what `commit()` covers, also
-    /// where it lies before what was accepted; an unknown place covers nothing yet.
-    pub fn on_sought(&mut self, partition: TopicIdPartition, to: Option<Committed>) {
-        self.leave(partition, to.as_ref());
-        let progress = self.progress.entry(partition).or_default();
-        let Some(to) = to else {
-            *progress = Progress::default();
-            return;
-        };
-        progress.accepted.take_if(|accepted| accepted.offset > to.offset);
-        if progress.unreleased.is_some() {
-            progress.unreleased = Some(to);
-        } else {
-            progress.released = Some(to);
-        }
+    /// The application has everything that was delivered.
+    pub fn on_taken(&mut self) {
+        self.progress.on_taken();
     }
 
     /// The log lost what lies beyond: nothing beyond counts as returned, released or accepted (P8).
     pub fn on_truncated(&mut self, partition: TopicIdPartition, to: &Committed) {
-        self.leave(partition, Some(to));
-        let Some(progress) = self.progress.get_mut(&partition) else { return };
-        progress.accepted.take_if(|accepted| accepted.offset > to.offset);
-        for mark in [&mut progress.unreleased, &mut progress.released].into_iter().flatten() {
-            if mark.offset > to.offset {
-                mark.clone_from(to);
-            }
-        }
+        self.progress.on_truncated(partition, to);
+        self.overrule(partition, |offset| offset.offset > to.offset);
     }
 
     /// The application is done with everything that it was given (O1).
     pub fn release(&mut self) {
-        for progress in self.progress.values_mut() {
-            if let Some(next) = progress.unreleased.take() {
-                progress.released = Some(next);
+        self.progress.on_released();
+    }
+
+    /// The application reads on from elsewhere: from now on that is what `commit()` covers, also
+    /// where it lies before what was accepted; an unknown place covers nothing yet. What it asked for
+    /// before stands.
+    pub fn on_sought(
+        &mut self,
+        partition: TopicIdPartition,
+        to: Option<&Committed>,
+        mutant: Option<Mutant>,
+    ) {
+        self.progress.on_sought(partition, to, mutant);
+        self.overrule(partition, |_| true);
+    }
+
+    /// What was asked for until now says nothing any more about what is to be committed.
+    fn overrule(&mut self, partition: TopicIdPartition, is_it: impl Fn(&Committed) -> bool) {
+        let flying = self.in_flight.iter_mut().flat_map(|flight| &mut flight.entries);
+        for entry in flying.chain(&mut self.pending) {
+            if entry.offsets.get(&partition).is_some_and(&is_it) {
+                entry.overruled.insert(partition);
             }
         }
     }
@@ -111,14 +104,13 @@ impl Commit {
     /// Whether the application may still be at work on records of `partitions`.
     #[must_use]
     pub fn has_unreleased(&self, partitions: &Partitions) -> bool {
-        self.progress.iter().any(|(p, at)| at.unreleased.is_some() && partitions.contains(p))
+        self.progress.is_in_hand(partitions)
     }
 
     /// Everything that was returned, released or not: what `commit()` covers (O2).
     #[must_use]
-    pub fn returned(&self) -> Offsets {
-        let newest = |at: &Progress| at.unreleased.clone().or_else(|| at.released.clone());
-        self.progress.iter().filter_map(|(&p, at)| Some((p, newest(at)?))).collect()
+    pub fn returned(&self, mutant: Option<Mutant>) -> Offsets {
+        self.progress.returned(mutant)
     }
 
     /// Enqueues a commit of the application. The group has checked that it owns the partitions.
@@ -126,7 +118,7 @@ impl Commit {
         if offsets.is_empty() {
             out.push(Output::CommitDone { id, result: Ok(()) });
         } else {
-            self.pending.push(Entry { purpose: Purpose::User(id), offsets });
+            self.pending.push(Entry::new(Purpose::User(id), offsets));
         }
     }
 
@@ -141,9 +133,11 @@ impl Commit {
 
     /// Enqueues what is released of `partitions` (`None`: of all) and not accepted yet (O3).
     pub fn commit_released(&mut self, partitions: Option<&Partitions>, mutant: Option<Mutant>) {
-        let mut offsets = self.uncommitted(partitions);
+        let mut offsets = self.progress.uncommitted(partitions);
         if Mutant::CommitUnreleased.is(mutant) {
-            offsets = self.returned();
+            let mut progress = self.progress.clone();
+            progress.on_taken();
+            offsets = progress.returned(mutant);
         }
         if offsets.is_empty() {
             return;
@@ -154,7 +148,7 @@ impl Commit {
         let mut pending = self.pending.iter_mut();
         match pending.find(|entry| entry.purpose == Purpose::Released) {
             Some(waiting) => waiting.offsets.extend(offsets),
-            None => self.pending.push(Entry { purpose: Purpose::Released, offsets }),
+            None => self.pending.push(Entry::new(Purpose::Released, offsets)),
         }
     }
 
@@ -175,7 +169,8 @@ impl Commit {
         let mut pending = std::mem::take(&mut self.pending);
         for entry in pending.iter_mut().filter(|entry| entry.purpose == Purpose::Released) {
             let chosen = entry.offsets.keys().copied().collect();
-            entry.offsets = self.uncommitted(Some(&chosen));
+            entry.offsets = self.progress.uncommitted(Some(&chosen));
+            entry.overruled.clear();
         }
         let keeps_empty = Mutant::EmptyCommitBlocks.is(mutant);
         pending.retain(|entry| keeps_empty || !entry.offsets.is_empty());
@@ -203,7 +198,7 @@ impl Commit {
             entries.sort_by_key(|entry| matches!(entry.purpose, Purpose::User(_)));
         }
         let offsets = entries.iter().flat_map(|e| e.offsets.clone()).collect();
-        self.in_flight = Some(Flight { incarnation, epoch, entries, left: Partitions::new() });
+        self.in_flight = Some(Flight { incarnation, epoch, entries });
         offsets
     }
 
@@ -220,11 +215,9 @@ impl Commit {
             for (partition, offset) in &entry.offsets {
                 match results.get(partition).copied().unwrap_or(Err(ErrorCode::UnknownServerError))
                 {
-                    Ok(()) if flight.left.contains(partition) => {}
                     Ok(()) => {
-                        if let Some(progress) = self.progress.get_mut(partition) {
-                            progress.accepted = Some(offset.clone());
-                        }
+                        let stands = !entry.overruled.contains(partition);
+                        self.progress.on_accepted(*partition, stands.then_some(offset));
                     }
                     Err(code) => failed = failed.or(Some(code)),
                 }
@@ -321,7 +314,7 @@ impl Commit {
         mutant: Option<Mutant>,
         out: &mut Vec<Output>,
     ) {
-        self.progress.retain(|partition, _| !partitions.contains(partition));
+        self.progress.forget(partitions);
         if !Mutant::RetryAcrossOwnership.is(mutant) {
             self.give_up(partitions, CommitError::OwnershipEnded, out);
         }
@@ -330,11 +323,11 @@ impl Commit {
     /// The application does not assign itself these any more (O11): what is released of them is
     /// committed once, if at all, and what it asked for goes on.
     pub fn on_unassigned(&mut self, partitions: &Partitions, auto_commit: bool) {
-        let offsets = self.uncommitted(Some(partitions));
+        let offsets = self.progress.uncommitted(Some(partitions));
         if auto_commit && !offsets.is_empty() {
-            self.pending.push(Entry { purpose: Purpose::Parted, offsets });
+            self.pending.push(Entry::new(Purpose::Parted, offsets));
         }
-        self.progress.retain(|partition, _| !partitions.contains(partition));
+        self.progress.forget(partitions);
     }
 
     /// The application assigns itself nothing any more (O11): no commit outlives that.
@@ -366,27 +359,6 @@ impl Commit {
         }
     }
 
-    /// What was sent of a partition may be of a place beyond that from which it is read on.
-    fn leave(&mut self, partition: TopicIdPartition, to: Option<&Committed>) {
-        let Some(flight) = &mut self.in_flight else { return };
-        let mut sent = flight.entries.iter().filter_map(|entry| entry.offsets.get(&partition));
-        if sent.any(|sent| to.is_none_or(|to| sent.offset > to.offset)) {
-            flight.left.insert(partition);
-        }
-    }
-
-    fn uncommitted(&self, partitions: Option<&Partitions>) -> Offsets {
-        let newest = |at: &Option<Committed>| at.as_ref().map(|committed| committed.offset);
-        let due = |at: &Progress| {
-            at.released.clone().filter(|_| newest(&at.released) > newest(&at.accepted))
-        };
-        self.progress
-            .iter()
-            .filter(|(p, _)| partitions.is_none_or(|chosen| chosen.contains(p)))
-            .filter_map(|(&p, at)| Some((p, due(at)?)))
-            .collect()
-    }
-
     /// Shows the next backoff's step.
     pub(crate) fn visit_step(&mut self, f: &mut dyn FnMut(&mut Step)) {
         f(&mut self.step);
@@ -408,6 +380,10 @@ impl Commit {
 }
 
 impl Entry {
+    fn new(purpose: Purpose, offsets: Offsets) -> Self {
+        Self { purpose, offsets, overruled: Partitions::new() }
+    }
+
     fn fail(self, error: CommitError, out: &mut Vec<Output>) {
         if let Purpose::User(id) = self.purpose {
             out.push(Output::CommitDone { id, result: Err(error) });

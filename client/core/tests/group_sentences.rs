@@ -88,7 +88,7 @@ impl Bench {
         let acknowledgement = bench.heartbeat();
         bench.answer(acknowledgement, None);
         let returned: Offsets = owned.iter().map(|p| (*p, Committed::at(Offset(1)))).collect();
-        bench.group.on_returned(&returned, &mut bench.out);
+        bench.group.on_delivered(&returned, &mut bench.out);
         bench.poll();
         bench
     }

@@ -36,7 +36,7 @@ impl Bench {
 
     fn returned(&mut self, index: u32, next: u64) {
         self.group.on_poll(true, &mut self.out);
-        self.group.on_returned(&offsets(&[(index, next)]), &mut self.out);
+        self.group.on_delivered(&offsets(&[(index, next)]), &mut self.out);
     }
 
     /// The commit that was ordered, once a coordinator is found for it.
@@ -73,14 +73,14 @@ fn offsets(of: &[(u32, u64)]) -> Offsets {
 #[test]
 fn a_commit_carries_no_member_and_nothing_else_is_sent() {
     let mut bench = Bench::reading();
-    bench.group.on_commit(CommitId(1), None, &mut bench.out);
+    bench.group.on_commit(CommitId(1), true, None, &mut bench.out);
     let sent = bench.sent();
     assert_eq!(sent.1, OffsetCommit { owner: None, offsets: offsets(&[(0, 5)]) });
     bench.accept(sent);
     assert_eq!(bench.out, [Output::CommitDone { id: CommitId(1), result: Ok(()) }]);
     let stranger = Some(offsets(&[(1, 5)]));
     bench.out.clear();
-    bench.group.on_commit(CommitId(2), stranger, &mut bench.out);
+    bench.group.on_commit(CommitId(2), true, stranger, &mut bench.out);
     let result = Err(CommitError::NotOwned);
     assert_eq!(bench.out, [Output::CommitDone { id: CommitId(2), result }]);
 }
@@ -103,7 +103,7 @@ fn an_unsubscribe_commits_what_is_released_and_waits_for_the_answer() {
 #[test]
 fn an_unsubscribe_out_of_time_gives_its_commits_up() {
     let mut bench = Bench::reading();
-    bench.group.on_commit(CommitId(1), None, &mut bench.out);
+    bench.group.on_commit(CommitId(1), true, None, &mut bench.out);
     bench.sent();
     bench.group.on_unsubscribe(true, &mut bench.out);
     bench.out.clear();
@@ -123,7 +123,7 @@ fn an_unsubscribe_out_of_time_gives_its_commits_up() {
 #[test]
 fn what_is_assigned_no_longer_is_committed_once_and_never_over_what_came_later() {
     let mut bench = Bench::reading();
-    bench.group.on_commit(CommitId(1), None, &mut bench.out);
+    bench.group.on_commit(CommitId(1), true, None, &mut bench.out);
     let first = bench.sent();
     // Behind it waits what the application parts with; it takes it up again and reads on.
     bench.returned(0, 7);
@@ -153,7 +153,7 @@ fn a_refused_automatic_commit_is_told_and_a_group_that_may_not_be_read_loses_not
 
     let mut bench = Bench::reading();
     bench.out.clear();
-    bench.group.on_commit(CommitId(1), None, &mut bench.out);
+    bench.group.on_commit(CommitId(1), true, None, &mut bench.out);
     let [Output::FindCoordinator { incarnation }] = bench.out[..] else {
         panic!("{:?}", bench.out)
     };

@@ -7,7 +7,7 @@ use evenkeel_model::bounds::Slice;
 use evenkeel_model::explore::{Exploration, PathOf, Refused, System, WitnessError};
 use evenkeel_model::profiles::{PROFILES, Profile};
 use evenkeel_model::system::{Action, Key};
-use evenkeel_spec::words::{Offset, TopicIdPartition};
+use evenkeel_spec::words::TopicIdPartition;
 use std::collections::BTreeMap;
 
 /// A path with its dates and with what must be seen.
@@ -23,8 +23,8 @@ pub struct Plan {
     pub expected: Vec<View>,
     /// The abstract transition of each action.
     pub keys: Vec<Key>,
-    /// The record that each action makes poll return.
-    pub(crate) returned: Vec<Option<(TopicIdPartition, Offset)>>,
+    /// The partition of the record that each action lets come, or that it seeks.
+    pub(crate) partitions: Vec<Option<TopicIdPartition>>,
     /// How many topics each consumer's metadata names from the start.
     pub(crate) resolved_early: Vec<usize>,
 }
@@ -58,7 +58,7 @@ impl Plan {
             profile,
             dates,
             expected: expected(slice, &path.actions, &path.states, &orders),
-            returned: orders.iter().map(|orders| orders.returned).collect(),
+            partitions: orders.iter().map(|orders| orders.partition).collect(),
             resolved_early: (0..slice.members)
                 .map(|i| resolved_early(&path.actions, &path.states, i))
                 .collect(),

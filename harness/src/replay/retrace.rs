@@ -18,8 +18,10 @@ pub(crate) struct Orders {
     pub(crate) consumer: Vec<Output>,
     /// Of the coordinator, in order.
     pub(crate) coordinator: Vec<Order>,
-    /// The record that poll returned: its partition and the offset after it.
+    /// The record that went to the application: its partition and the offset after it.
     pub(crate) returned: Option<(TopicIdPartition, Offset)>,
+    /// The partition whose record comes, or that is sought.
+    pub(crate) partition: Option<TopicIdPartition>,
 }
 
 /// The orders of `action`.
@@ -28,11 +30,21 @@ pub(crate) struct Orders {
 /// The step does not lead from `before` to `after`.
 pub(crate) fn orders(slice: &Slice, before: &State, action: Action, after: &State) -> Orders {
     let mut orders = Orders::default();
-    if let Action::Return(i) = action {
-        orders.returned = returned(before, after, i);
-    }
+    let delivered = match action {
+        Action::Return(i) | Action::Miss(i) => delivered(before, after, i),
+        _ => None,
+    };
+    orders.partition = match action {
+        Action::Seek(i, _) => before.nodes[i].sought(slice),
+        _ => delivered.map(|(partition, _)| partition),
+    };
+    orders.returned = match action {
+        Action::Return(_) => delivered,
+        Action::Poll(i) => before.nodes[i].app.waiting,
+        _ => None,
+    };
     if let Some(mut fed) = Fed::new(slice, before, action) {
-        fed.input(action, orders.returned);
+        fed.input(action, delivered);
         assert_eq!(
             fed.group,
             after.nodes[action.consumer()].group,
@@ -44,7 +56,7 @@ pub(crate) fn orders(slice: &Slice, before: &State, action: Action, after: &Stat
     orders
 }
 
-fn returned(before: &State, after: &State, i: usize) -> Option<(TopicIdPartition, Offset)> {
+fn delivered(before: &State, after: &State, i: usize) -> Option<(TopicIdPartition, Offset)> {
     let old = &before.nodes[i].app.positions;
     let mut new = after.nodes[i].app.positions.iter();
     new.find(|(partition, at)| old.get(partition) != Some(at)).map(|(p, at)| (*p, *at))
@@ -80,6 +92,8 @@ impl<'a> Fed<'a> {
             | Action::Exit(_)
             | Action::Drop(_)
             | Action::Return(_)
+            | Action::Miss(_)
+            | Action::Seek(..)
             | Action::Commit(_)
             | Action::Unsubscribe(_)
             | Action::Done(_)
@@ -95,8 +109,9 @@ impl<'a> Fed<'a> {
         Some(Self { slice, before, i, group, out: Vec::new() })
     }
 
-    fn input(&mut self, action: Action, returned: Option<(TopicIdPartition, Offset)>) {
+    fn input(&mut self, action: Action, delivered: Option<(TopicIdPartition, Offset)>) {
         let node = &self.before.nodes[self.i];
+        let seen = node.app.waiting.is_none();
         let callback = node.app.callback.as_ref().map(|(incarnation, _)| *incarnation);
         match action {
             Action::Subscribe(_) | Action::Narrow(_) => {
@@ -104,15 +119,28 @@ impl<'a> Fed<'a> {
                 let subscription = self.slice.subscription(narrowed);
                 self.feed(|group, out| group.on_subscribe(subscription, node.app.listener, out));
             }
-            Action::Poll(_) => self.feed(|group, out| group.on_poll(true, out)),
-            Action::Exit(_) | Action::Drop(_) => self.feed(Group::on_poll_ended),
-            Action::Return(_) => {
-                let (partition, next) = returned.expect("a record was returned");
-                let offsets = [(partition, Committed::at(next))].into();
-                self.feed(|group, out| group.on_returned(&offsets, out));
+            Action::Poll(_) => {
+                self.feed(|group, out| group.on_poll(seen, out));
+                if !seen {
+                    self.feed(Group::on_poll_ended);
+                }
             }
-            Action::Commit(_) => self.feed(|group, out| group.on_commit(CommitId(0), None, out)),
-            Action::Unsubscribe(_) => self.feed(|group, out| group.on_unsubscribe(true, out)),
+            Action::Exit(_) | Action::Drop(_) => self.feed(Group::on_poll_ended),
+            Action::Return(_) | Action::Miss(_) => {
+                let (partition, next) = delivered.expect("a record has come");
+                let offsets = [(partition, Committed::at(next))].into();
+                self.feed(|group, out| group.on_delivered(&offsets, out));
+            }
+            Action::Seek(_, place) => {
+                let partition = node.sought(self.slice).expect("there is one to be sought");
+                let (_, known) = self.slice.place(partition, place);
+                let known = known.map(Committed::at);
+                self.feed(|group, _| group.on_sought(partition, known.as_ref()));
+            }
+            Action::Commit(_) => {
+                self.feed(|group, out| group.on_commit(CommitId(0), seen, None, out));
+            }
+            Action::Unsubscribe(_) => self.feed(|group, out| group.on_unsubscribe(seen, out)),
             Action::Done(_) | Action::Fail(_) => {
                 let incarnation = callback.expect("a callback is open");
                 let ok = matches!(action, Action::Done(_));

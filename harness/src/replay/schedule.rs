@@ -180,6 +180,9 @@ impl<'a> Clock<'a> {
     ) -> Result<(), Infeasible> {
         let outstanding: BTreeSet<Incarnation> = outstanding(&after.nodes[i]).collect();
         let is_lost = matches!(action, Action::Break(_));
+        if let (Action::Seek(..), Some(partition)) = (action, orders.partition) {
+            self.placing.remove(&(i, partition));
+        }
         for output in &orders.consumer {
             match output {
                 Output::Own(partitions) => {

@@ -5,7 +5,7 @@ use super::path::{Plans, plans};
 use super::{CANDIDATES_MAX, Target, run_plans, run_slice};
 use evenkeel_coordinator::Mutant;
 use evenkeel_core::group::Mutant as ClientMutant;
-use evenkeel_model::bounds::{Slice, interval, one_member, two_members};
+use evenkeel_model::bounds::{Slice, interval, one_member, seeks, two_members, untaken};
 use evenkeel_model::explore::{Exploration, Options, explore};
 use std::sync::OnceLock;
 
@@ -68,6 +68,23 @@ fn two_members_without_faults_agree_with_every_target() {
     }
     let replayed = reports[reports.len() - 1].replayed;
     assert_eq!(last.map(|news| (news.done, news.of)), Some((replayed, replayed)));
+}
+
+#[test]
+fn dropped_polls_and_seeks_agree_with_every_target_and_a_core_that_counts_them_does_not() {
+    for slice in [untaken(), seeks()] {
+        let plans = plans(&slice, &explored(&slice), CANDIDATES_MAX).expect("renaming is right");
+        for target in TARGETS {
+            let report = run_plans(&slice, &plans, *target, Sabotage::default(), |_| {});
+            let shown: Vec<_> = report.divergences.iter().map(ToString::to_string).collect();
+            assert!(report.agrees(), "{}", shown.join("\n"));
+            assert!(report.replayed > 20, "{} traces are too few", report.replayed);
+        }
+        let sabotage =
+            Sabotage { machines: Some(ClientMutant::EndTakesDelivered), ..Sabotage::default() };
+        let report = run_plans(&slice, &plans, Target::Core, sabotage, |_| {});
+        assert_eq!(report.agrees(), slice.budget.unsubscribes == 0, "{}", slice.name);
+    }
 }
 
 /// A broker refuses what it is asked before the asker knows of its new epoch; the model and the core

@@ -417,15 +417,16 @@ impl Onlooker {
 
     fn on_commit(&mut self, request: u32, epoch: Epoch, offsets: &Offsets) -> Result<(), Stop> {
         let is_steered = self.is_steered;
-        let said = self.each(|conduct| {
-            let is_held = offsets.keys().all(|partition| conduct.held.contains(partition));
-            match conduct.on(&Seen::CommitSent(offsets, epoch)) {
-                Err(Rule::CommittedUnreleased | Rule::CommitLowered) if is_steered && is_held => {
-                    Ok(())
+        let said =
+            self.each(|conduct| {
+                let is_held = offsets.keys().all(|partition| conduct.held.contains(partition));
+                match conduct.on(&Seen::CommitSent(offsets, epoch)) {
+                    Err(
+                        Rule::CommittedUngiven | Rule::CommittedUnreleased | Rule::CommitLowered,
+                    ) if is_steered && is_held => Ok(()),
+                    said => said,
                 }
-                said => said,
-            }
-        });
+            });
         let offsets = offsets.iter().map(|(p, committed)| (*p, committed.offset)).collect();
         self.asked.insert(request, Asked::Commit(offsets));
         self.unless_late(said)

@@ -7,7 +7,6 @@
 use super::run::{Answer, Header, Waited};
 use super::wire::Wire;
 use evenkeel_core::Incarnation;
-use evenkeel_core::commit::Offsets;
 use evenkeel_core::group::{
     Callback, CommitError, CommitId, Fault, Group, GroupConfig, LostReason, Output,
 };
@@ -48,8 +47,6 @@ pub(super) struct Member {
     pub(super) calls: BTreeMap<u64, Waiting>,
     pub(super) delivered: u64,
     pub(super) taken: u64,
-    pub(super) returned: Offsets,
-    pub(super) untaken: Offsets,
     /// What the group has to tell in a poll to come.
     pub(super) faults: Vec<Fault>,
     pub(super) end: End,
@@ -133,8 +130,6 @@ impl Member {
             calls: BTreeMap::new(),
             delivered: 0,
             taken: 0,
-            returned: Offsets::new(),
-            untaken: Offsets::new(),
             faults: Vec::new(),
             end: End::Not,
             left: None,
@@ -199,11 +194,7 @@ impl Member {
     /// The application has taken so much; whether that is all.
     pub(super) fn take(&mut self, taken: u64) -> bool {
         self.taken = self.taken.max(taken);
-        let seen = self.taken == self.delivered;
-        if seen {
-            self.returned.append(&mut self.untaken);
-        }
-        seen
+        self.taken == self.delivered
     }
 
     /// No delivery that was not taken returns records of these any more.
@@ -312,8 +303,6 @@ impl Member {
         for partition in partitions {
             self.owned.remove(partition);
             self.open.remove(partition);
-            self.returned.remove(partition);
-            self.untaken.remove(partition);
         }
         self.assignment_changed = true;
     }

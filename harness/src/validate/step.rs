@@ -148,7 +148,8 @@ impl Member {
                 return self.on_commit(*call, *taken, offsets.as_ref(), wire);
             }
             Event::Seek { call, partition, to, leader_epoch } => {
-                self.on_seek(*call, partition, place(*to, *leader_epoch), wire);
+                let to = place(*to, *leader_epoch);
+                self.on_seek(*call, partition, to.as_ref(), wire);
             }
             Event::Close { taken } => {
                 let seen = self.take_of(*taken)?;
@@ -210,12 +211,11 @@ impl Member {
                 };
                 Some(offsets)
             }
-            None if !seen => Some(self.returned.clone()),
             None => None,
         };
         let full = self.refusing(call);
         self.calls.insert(call, Waiting::Commit(None));
-        self.tell(|group, out| group.on_commit(commit_id(call), offsets, out));
+        self.tell(|group, out| group.on_commit(commit_id(call), seen, offsets, out));
         self.carry_out(wire);
         Ok(vec![self, full])
     }
@@ -224,7 +224,7 @@ impl Member {
         &mut self,
         call: u64,
         partition: &TopicPartition,
-        to: Option<Committed>,
+        to: Option<&Committed>,
         wire: &Wire,
     ) {
         let Some(id) = self.owned_by_name(partition, wire) else {
@@ -232,9 +232,6 @@ impl Member {
             return;
         };
         self.withdraw(&Partitions::from([id]));
-        self.untaken.remove(&id);
-        self.returned.remove(&id);
-        self.returned.extend(to.clone().map(|to| (id, to)));
         self.group.on_sought(id, to);
         self.due.push_back(Due::Answer(call, Answer::Done, None));
     }
@@ -242,11 +239,6 @@ impl Member {
     /// P8: a log lost what was returned of it.
     fn on_truncated(&mut self, partition: &TopicPartition, to: &Committed, wire: &Wire) {
         let Some(id) = self.owned_by_name(partition, wire) else { return };
-        for marks in [&mut self.untaken, &mut self.returned] {
-            if let Some(mark) = marks.get_mut(&id).filter(|mark| mark.offset > to.offset) {
-                mark.clone_from(to);
-            }
-        }
         self.group.on_truncated(id, to);
     }
 

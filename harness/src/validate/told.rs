@@ -43,8 +43,7 @@ impl Member {
             return Err("records of a partition that does not move");
         }
         self.delivered = number;
-        self.untaken.extend(next.clone());
-        self.tell(|group, out| group.on_returned(next, out));
+        self.tell(|group, out| group.on_delivered(next, out));
         self.carry_out(wire);
         Ok(())
     }

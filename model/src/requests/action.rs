@@ -3,6 +3,7 @@
 use super::{Own, Slice, State, Wire};
 use evenkeel_core::connection::ConnectionTimer;
 use evenkeel_core::request::ledger::Ticket;
+use evenkeel_core::request::queue::Question;
 use evenkeel_core::{CallId, RequestId};
 use evenkeel_spec::rules::requests::{Line, Name, Says, Things, Urgency};
 use std::fmt;
@@ -137,6 +138,10 @@ fn may_ask(state: &State, own: Own) -> bool {
         Own::Leave => !state.has_left,
         Own::Commit | Own::Urgent => !state.has_left && !open(&[Says::Commit]),
         Own::Offsets => true,
+        Own::Lookup | Own::Topics => {
+            let (ask, _) = own.ask();
+            state.desk.ledger().iter().all(|(_, open)| open.kind != ask.kind())
+        }
         Own::Fetch => !state.seen.open().any(|(_, wish, _)| wish.urgency == Urgency::Records),
     }
 }

@@ -1,6 +1,8 @@
 //! What is asked: one kind for each way in which requests differ in their order.
 
+use super::NODE;
 use evenkeel_core::request::Kind;
+use evenkeel_core::request::desk::{Peer, To};
 use evenkeel_core::request::queue::{Lane, Question, Word};
 use evenkeel_spec::rules::requests::{Says, Things, Urgency, Wish};
 use std::fmt;
@@ -20,6 +22,10 @@ pub enum Ask {
     Commit,
     /// Records.
     Fetch,
+    /// Who coordinates the group: any broker knows.
+    Lookup,
+    /// Metadata: any broker has it.
+    Topics,
 }
 
 impl Question for Ask {
@@ -32,7 +38,7 @@ impl Question for Ask {
 
     fn word(&self) -> Word {
         match self {
-            Self::Offsets(_) | Self::Fetch => Word::Nothing,
+            Self::Offsets(_) | Self::Fetch | Self::Lookup | Self::Topics => Word::Nothing,
             Self::Presence => Word::Presence,
             Self::Owned => Word::Owned,
             Self::Leave => Word::Leave,
@@ -46,6 +52,8 @@ impl Question for Ask {
             Self::Presence | Self::Owned | Self::Leave => Kind::ConsumerGroupHeartbeat,
             Self::Commit => Kind::OffsetCommit,
             Self::Fetch => Kind::Fetch,
+            Self::Lookup => Kind::FindCoordinator,
+            Self::Topics => Kind::Metadata,
         }
     }
 }
@@ -53,7 +61,7 @@ impl Question for Ask {
 impl Ask {
     pub(crate) fn says(self) -> Says {
         match self {
-            Self::Offsets(_) | Self::Fetch => Says::Nothing,
+            Self::Offsets(_) | Self::Fetch | Self::Lookup | Self::Topics => Says::Nothing,
             Self::Presence => Says::Presence,
             Self::Owned => Says::Owned,
             Self::Leave => Says::Leave,
@@ -65,7 +73,26 @@ impl Ask {
     pub(crate) fn things(self) -> Things {
         match self {
             Self::Offsets(things) => things,
-            Self::Presence | Self::Owned | Self::Leave | Self::Commit | Self::Fetch => 0,
+            Self::Presence
+            | Self::Owned
+            | Self::Leave
+            | Self::Commit
+            | Self::Fetch
+            | Self::Lookup
+            | Self::Topics => 0,
+        }
+    }
+
+    /// Whom it is for.
+    pub(crate) fn to(self) -> To {
+        match self {
+            Self::Lookup | Self::Topics => To::Peer(Peer::Node(NODE)),
+            Self::Offsets(_)
+            | Self::Presence
+            | Self::Owned
+            | Self::Leave
+            | Self::Commit
+            | Self::Fetch => To::Coordinator(NODE),
         }
     }
 
@@ -76,7 +103,8 @@ impl Ask {
             Lane::User => Urgency::User,
             Lane::Records => Urgency::Records,
         };
-        Wish { urgency, says: self.says(), things: self.things() }
+        let is_patient = self == Self::Topics;
+        Wish { urgency, says: self.says(), things: self.things(), is_patient }
     }
 }
 
@@ -97,6 +125,10 @@ pub enum Own {
     Urgent,
     /// Records.
     Fetch,
+    /// Who coordinates the group.
+    Lookup,
+    /// Metadata.
+    Topics,
 }
 
 impl Own {
@@ -109,6 +141,8 @@ impl Own {
             Self::Commit => (Ask::Commit, Lane::User),
             Self::Urgent => (Ask::Commit, Lane::System),
             Self::Fetch => (Ask::Fetch, Lane::Records),
+            Self::Lookup => (Ask::Lookup, Lane::System),
+            Self::Topics => (Ask::Topics, Lane::System),
         }
     }
 }
@@ -123,6 +157,8 @@ impl fmt::Display for Own {
             Self::Commit => "commit",
             Self::Urgent => "commit urgent",
             Self::Fetch => "fetch",
+            Self::Lookup => "lookup",
+            Self::Topics => "metadata",
         })
     }
 }

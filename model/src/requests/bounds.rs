@@ -1,6 +1,6 @@
 //! How small the worlds of requests are, and why.
 
-use super::{Own, State, Wire};
+use super::{Ask, Own, State, Wire};
 use crate::explore::Condition;
 use evenkeel_core::connection::Connection;
 use evenkeel_core::request::Mutant;
@@ -77,7 +77,7 @@ const BOUNDS: Bounds = Bounds { in_flight_max: 1, places_max: 2 };
 /// Every slice of requests.
 #[must_use]
 pub fn slices() -> Vec<Slice> {
-    vec![requests(), order(), teardown()]
+    vec![requests(), order(), lookups(), teardown()]
 }
 
 /// Lanes, sharing, and the second connection. Four requests: one in flight, one that waits behind it,
@@ -110,6 +110,19 @@ pub fn order() -> Slice {
         budget: Budget { asks: 4, faults: 2, changes: 0 },
         sometimes: order_reaches,
         ..requests()
+    }
+}
+
+/// What any broker can answer, beside what keeps this one from answering. Four requests: a fetch that
+/// parks, a lookup, metadata, and a heartbeat, which needs the second connection as well. Two faults: as
+/// in `order`.
+#[must_use]
+pub fn lookups() -> Slice {
+    Slice {
+        name: "lookups",
+        asks: &[Own::Presence, Own::Lookup, Own::Topics, Own::Fetch],
+        sometimes: lookups_reach,
+        ..order()
     }
 }
 
@@ -215,6 +228,29 @@ fn order_reaches() -> Vec<(&'static str, Condition<Slice>)> {
                 && s.desk.ledger().iter().any(|(_, open)| open.lane == Lane::Records)
         }),
     ]
+}
+
+fn lookups_reach() -> Vec<(&'static str, Condition<Slice>)> {
+    vec![
+        ("a lookup passes a parked fetch", |_, s| {
+            s.connection(Line::First).is_some_and(Connection::is_parked)
+                && carries(s, Line::Second, Ask::Lookup)
+        }),
+        ("a lookup passes a broker that does not read", |_, s| {
+            s.seen.is_throttled(Line::First) && carries(s, Line::Second, Ask::Lookup)
+        }),
+        ("metadata passes a broker that does not read", |_, s| {
+            s.seen.is_throttled(Line::First) && carries(s, Line::Second, Ask::Topics)
+        }),
+        ("metadata waits behind a parked fetch", |_, s| {
+            let mut asks = s.wire(Line::First).messages.iter().map(|message| message.ask);
+            asks.any(|ask| ask == Some(Ask::Fetch)) && asks.any(|ask| ask == Some(Ask::Topics))
+        }),
+    ]
+}
+
+fn carries(state: &State, line: Line, ask: Ask) -> bool {
+    state.wire(line).messages.iter().any(|message| message.ask == Some(ask))
 }
 
 fn teardown_reaches() -> Vec<(&'static str, Condition<Slice>)> {

@@ -56,6 +56,7 @@ fn seeded(mutant: Mutant) -> Seeded<Slice> {
         M::LandedForgotten => (lost(), Rule::OutcomeUntrue),
         M::ThrottleIgnored => (throttled(&[Own::Presence]), Rule::SentThrottled),
         M::OneConnection | M::ThrottledSystem => (throttled(&[Own::Presence]), Rule::SystemWaited),
+        M::LookupParked | M::PeerThrottled => (bounds::lookups(), Rule::SystemWaited),
         M::CommitOvertaken | M::HeartbeatLeftBehind | M::HeartbeatOvertaken => {
             (bounds::order(), Rule::Overtaken)
         }

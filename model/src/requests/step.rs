@@ -3,7 +3,7 @@
 
 use super::{Action, Ask, Budget, Message, Own, Slice, State, Wire, line, name, peer};
 use evenkeel_core::connection::ConnectionTimer;
-use evenkeel_core::request::desk::{Asker, Desk, Order, To};
+use evenkeel_core::request::desk::{Asker, Desk, Order};
 use evenkeel_core::request::ledger::{Discard, End, Failure, Outcome, Ticket};
 use evenkeel_core::request::queue::{Lane, Question};
 use evenkeel_core::{CallId, Cause, ConnectionId, DisconnectReason};
@@ -122,7 +122,7 @@ impl State {
     fn put(&mut self, ticket: Ticket, lane: Lane, ask: Ask) {
         let mut out = Orders::new();
         let askers = vec![Asker { ticket, purpose: () }];
-        let to = self.desk.ask(To::Coordinator(super::NODE), lane, ask, askers, &mut out);
+        let to = self.desk.ask(ask.to(), lane, ask, askers, &mut out);
         self.see(Event::Put(name(ticket), line(to)));
         self.carry_out(out);
     }

@@ -20,6 +20,10 @@ pub enum Action {
     Drop(usize),
     /// Poll returns the next record of the first partition that has one.
     Return(usize),
+    /// The next record comes for a poll that is dropped: the next one returns it.
+    Miss(usize),
+    /// The application reads the first partition with records from elsewhere.
+    Seek(usize, Place),
     /// The application commits everything that was returned.
     Commit(usize),
     /// The application unsubscribes.
@@ -62,6 +66,17 @@ pub enum Action {
     Failover,
     /// The consumer's process dies.
     Crash(usize),
+}
+
+/// Where a seek goes.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Place {
+    /// To the first record, by its offset.
+    First,
+    /// After the last record, by its offset.
+    Last,
+    /// To the beginning, whose offset is not known before it is asked for.
+    Beginning,
 }
 
 /// Errors that a broker may answer for reasons outside of this world.
@@ -130,6 +145,10 @@ impl Slice {
             if left.commits > 0 && i < self.restless && node.has_returned() {
                 actions.push(Action::Commit(i));
             }
+            if left.seeks > 0 && i < self.restless && node.sought(self).is_some() {
+                let places = [Place::First, Place::Last, Place::Beginning];
+                actions.extend(places.map(|place| Action::Seek(i, place)));
+            }
         }
         if app.call == Call::Poll {
             if app.callback.is_none() && self.detail.exit {
@@ -140,6 +159,9 @@ impl Slice {
             }
             if i < self.restless && node.next_record(self).is_some() {
                 actions.push(Action::Return(i));
+                if left.misses > 0 {
+                    actions.push(Action::Miss(i));
+                }
             }
         }
         if app.call != Call::Outside && app.callback.is_some() {
@@ -226,6 +248,8 @@ impl fmt::Display for Action {
             Self::Exit(i) => write!(f, "exit c{i}"),
             Self::Drop(i) => write!(f, "drop c{i}"),
             Self::Return(i) => write!(f, "return c{i}"),
+            Self::Miss(i) => write!(f, "miss c{i}"),
+            Self::Seek(i, place) => write!(f, "seek c{i} {place:?}"),
             Self::Commit(i) => write!(f, "commit c{i}"),
             Self::Unsubscribe(i) => write!(f, "unsubscribe c{i}"),
             Self::Done(i) => write!(f, "callback c{i} done"),

@@ -5,7 +5,7 @@ use evenkeel_coordinator::GroupState;
 use evenkeel_core::group::Callback;
 use evenkeel_core::group::consumer::State as Membership;
 use evenkeel_core::group::reconcile::Phase;
-use evenkeel_spec::words::HeartbeatEpoch;
+use evenkeel_spec::words::{HeartbeatEpoch, Timer};
 use std::fmt;
 
 /// An abstract transition.
@@ -72,13 +72,22 @@ impl Local {
     }
 }
 
-/// The class of the message that an action delivers.
+/// The class of the message that an action delivers; or whether a dropped poll has left records.
 fn message(state: &State, action: &Action) -> &'static str {
     match *action {
         Action::Arrive(i) | Action::Refuse(i, _) => {
             state.nodes[i].requests.first().map_or("", asks)
         }
         Action::Answer(i) => state.nodes[i].answers.first().map_or("", told),
+        Action::Poll(i)
+        | Action::Seek(i, _)
+        | Action::Commit(i)
+        | Action::Unsubscribe(i)
+        | Action::Fire(i, Timer::AutoCommit)
+            if state.nodes[i].app.waiting.is_some() =>
+        {
+            "with records left"
+        }
         _ => "",
     }
 }
@@ -149,6 +158,8 @@ impl Action {
             | Self::Exit(i)
             | Self::Drop(i)
             | Self::Return(i)
+            | Self::Miss(i)
+            | Self::Seek(i, _)
             | Self::Commit(i)
             | Self::Unsubscribe(i)
             | Self::Done(i)
@@ -180,6 +191,8 @@ impl Action {
             Self::Exit(_) => Self::Exit(0),
             Self::Drop(_) => Self::Drop(0),
             Self::Return(_) => Self::Return(0),
+            Self::Miss(_) => Self::Miss(0),
+            Self::Seek(_, place) => Self::Seek(0, place),
             Self::Commit(_) => Self::Commit(0),
             Self::Unsubscribe(_) => Self::Unsubscribe(0),
             Self::Done(_) => Self::Done(0),

@@ -10,7 +10,7 @@ mod settle;
 mod shared;
 mod step;
 
-pub use action::{Action, Refusal};
+pub use action::{Action, Place, Refusal};
 pub use brain::{Brain, describe_grants};
 pub use key::{Key, Local};
 pub use node::{App, Asked, Call, Node, Reply};

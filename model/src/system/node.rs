@@ -61,6 +61,8 @@ pub struct App {
     pub placing: BTreeMap<TopicIdPartition, usize>,
     /// Partitions whose records may be returned.
     pub open: Partitions,
+    /// What came for a poll that was dropped, up to this offset: the next one returns it.
+    pub waiting: Option<(TopicIdPartition, Offset)>,
 }
 
 /// What an application is inside of.
@@ -144,6 +146,7 @@ impl Node {
                 positions: BTreeMap::new(),
                 placing: BTreeMap::new(),
                 open: Partitions::new(),
+                waiting: None,
             },
             renamed: true,
         }
@@ -187,6 +190,12 @@ impl Node {
             self.app.positions.get(p).is_some_and(|at| at.0 < slice.log_end(**p).0)
         };
         self.group.may_return().then(|| self.app.open.iter().find(has_record).copied()).flatten()
+    }
+
+    /// The partition that the application may seek.
+    #[must_use]
+    pub fn sought(&self, slice: &Slice) -> Option<TopicIdPartition> {
+        self.group.owned().iter().find(|p| slice.log_end(**p).0 > 0).copied()
     }
 
     /// Whether nobody will speak for this member id again.

@@ -137,6 +137,8 @@ pub(super) fn is_fair(action: &Action) -> bool {
         | Action::Exit(_)
         | Action::Drop(_)
         | Action::Return(_)
+        | Action::Miss(_)
+        | Action::Seek(..)
         | Action::Commit(_)
         | Action::Unsubscribe(_)
         | Action::Fail(_)

@@ -1,11 +1,13 @@
 //! What an action does: it feeds the shipped machines and carries out what they order, while the
 //! onlooker takes note of everything that leaves them.
 
-use super::{Action, Asked, Call, Node, Shared, State};
+use super::{Action, Asked, Call, Node, Place, Shared, State};
 use crate::bounds::Slice;
 use evenkeel_core::group::{Callback, CommitId, Group, LostReason, Output};
 use evenkeel_spec::rules::{Event, Rule, Told, Violation, World};
-use evenkeel_spec::words::{Committed, NodeId, Offset, OffsetCommit, Partitions, Timer};
+use evenkeel_spec::words::{
+    Committed, NodeId, Offset, OffsetCommit, Partitions, Timer, TopicIdPartition,
+};
 use std::sync::Arc;
 
 impl Slice {
@@ -38,28 +40,30 @@ impl Slice {
     fn apply(&self, state: &mut State, action: Action) {
         match action {
             Action::Subscribe(i) | Action::Narrow(i) => self.subscribe(state, i, action),
-            Action::Poll(i) => {
-                state.node(i).app.call = Call::Poll;
-                state.see(i, &Event::Entered { seen: true, polls: true });
-                self.feed(state, i, |group, out| group.on_poll(true, out));
-            }
+            Action::Poll(i) => self.poll(state, i),
             Action::Exit(i) | Action::Drop(i) => {
                 state.left.faults -= u8::from(action == Action::Drop(i));
                 state.node(i).app.call = Call::Outside;
                 state.see(i, &Event::Exited);
                 self.feed(state, i, Group::on_poll_ended);
             }
-            Action::Return(i) => self.return_record(state, i),
+            Action::Return(i) | Action::Miss(i) => {
+                state.left.misses -= u8::from(action == Action::Miss(i));
+                self.return_record(state, i, action == Action::Miss(i));
+            }
+            Action::Seek(i, place) => self.seek(state, i, place),
             Action::Commit(i) => {
                 state.left.commits -= 1;
+                let seen = state.nodes[i].app.waiting.is_none();
                 state.see(i, &Event::CommitAsked);
-                self.feed(state, i, |group, out| group.on_commit(CommitId(0), None, out));
+                self.feed(state, i, |group, out| group.on_commit(CommitId(0), seen, None, out));
             }
             Action::Unsubscribe(i) => {
                 state.left.unsubscribes -= 1;
                 state.node(i).app.call = Call::Unsubscribe;
-                state.see(i, &Event::Entered { seen: true, polls: false });
-                self.feed(state, i, |group, out| group.on_unsubscribe(true, out));
+                let seen = state.nodes[i].app.waiting.is_none();
+                state.see(i, &Event::Entered { seen, polls: false });
+                self.feed(state, i, |group, out| group.on_unsubscribe(seen, out));
             }
             Action::Done(i) => self.end_callback(state, i, true),
             Action::Fail(i) => {
@@ -133,16 +137,58 @@ impl Slice {
         self.feed(state, i, |group, out| group.on_subscribe(subscription, listener, out));
     }
 
-    fn return_record(&self, state: &mut State, i: usize) {
+    /// A poll with what a dropped one left returns that at once, whatever the machines do meanwhile.
+    fn poll(&self, state: &mut State, i: usize) {
+        let left = state.node(i).app.waiting.take();
+        state.see(i, &Event::Entered { seen: left.is_none(), polls: true });
+        if let Some((partition, _)) = left {
+            state.see(i, &Event::LeftReturned(partition));
+            self.feed(state, i, |group, out| group.on_poll(false, out));
+            self.feed(state, i, Group::on_poll_ended);
+        } else {
+            state.node(i).app.call = Call::Poll;
+            self.feed(state, i, |group, out| group.on_poll(true, out));
+        }
+    }
+
+    fn return_record(&self, state: &mut State, i: usize, is_missed: bool) {
         let Some(partition) = state.nodes[i].next_record(self) else { return };
         let node = state.node(i);
         node.app.call = Call::Outside;
         let at = node.app.positions.entry(partition).or_insert(Offset(0));
         *at = Offset(at.0 + 1);
         let next = *at;
-        state.see(i, &Event::RecordsReturned(partition, next));
-        let returned = [(partition, Committed::at(next))].into();
-        self.feed(state, i, |group, out| group.on_returned(&returned, out));
+        if is_missed {
+            node.app.waiting = Some((partition, next));
+            state.see(i, &Event::RecordsLeft(partition, next));
+        } else {
+            state.see(i, &Event::RecordsReturned(partition, next));
+        }
+        let delivered = [(partition, Committed::at(next))].into();
+        self.feed(state, i, |group, out| group.on_delivered(&delivered, out));
+    }
+
+    fn seek(&self, state: &mut State, i: usize, place: Place) {
+        state.left.seeks -= 1;
+        let Some(partition) = state.nodes[i].sought(self) else { return };
+        let (position, known) = self.place(partition, place);
+        let app = &mut state.node(i).app;
+        app.placing.remove(&partition);
+        app.positions.insert(partition, position);
+        app.waiting.take_if(|(waiting, _)| *waiting == partition);
+        state.see(i, &Event::Sought(partition, known));
+        let known = known.map(Committed::at);
+        self.feed(state, i, |group, _| group.on_sought(partition, known.as_ref()));
+    }
+
+    /// Where a seek leads, and what of that is known at once.
+    #[must_use]
+    pub fn place(&self, partition: TopicIdPartition, place: Place) -> (Offset, Option<Offset>) {
+        match place {
+            Place::First => (Offset(0), Some(Offset(0))),
+            Place::Last => (self.log_end(partition), Some(self.log_end(partition))),
+            Place::Beginning => (Offset(0), None),
+        }
     }
 
     fn end_callback(&self, state: &mut State, i: usize, ok: bool) {
@@ -233,6 +279,7 @@ impl Slice {
                 app.open.retain(|p| !partitions.contains(p));
                 app.positions.retain(|p, _| !partitions.contains(p));
                 app.placing.retain(|p, _| !partitions.contains(p));
+                app.waiting.take_if(|(partition, _)| partitions.contains(partition));
             }
             Output::Lost(reason, _) => {
                 if !matches!(reason, LostReason::Fenced(_) | LostReason::Fatal(_)) {
@@ -247,10 +294,8 @@ impl Slice {
             Output::Fault(evenkeel_core::group::Fault::Fatal(_)) => {
                 state.node(i).app.refused = true;
             }
-            Output::HeartbeatInterval(_)
-            | Output::ResolveTopics(_)
-            | Output::CommitDone { result: Ok(()), .. }
-            | Output::Fault(_) => {}
+            Output::HeartbeatInterval(_) | Output::ResolveTopics(_) | Output::Fault(_) => {}
+            Output::CommitDone { result: Ok(()), .. } => state.see(i, &Event::CommitDone),
             Output::CommitDone { result: Err(_), .. } => state.see(i, &Event::CommitFailed),
         }
     }

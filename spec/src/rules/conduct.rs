@@ -1,9 +1,12 @@
 //! One consumer's behaviour: what it says to the coordinator and to its application.
 
+mod given;
+
 use super::Rule;
 use crate::words::{
     Committed, Epoch, Heartbeat, HeartbeatEpoch, MemberId, Offset, Partitions, TopicIdPartition,
 };
+use given::Given;
 use std::collections::BTreeMap;
 
 /// What can be seen of one consumer.
@@ -18,12 +21,8 @@ pub struct Conduct {
     inside: bool,
     /// Polled since it subscribed.
     polled: bool,
-    /// Records of these were returned, and the application is not done with them.
-    at_work: BTreeMap<TopicIdPartition, Offset>,
-    /// The application is done with these, or has committed them itself.
-    done: BTreeMap<TopicIdPartition, Offset>,
-    /// Accepted commits of the ownership that is going on.
-    accepted: BTreeMap<TopicIdPartition, Offset>,
+    /// What the application was given, and the commits for it.
+    given: Given,
     /// Records of these may be returned.
     open: Partitions,
     telling: Option<(Told, Partitions)>,
@@ -31,15 +30,12 @@ pub struct Conduct {
     let_go: Partitions,
     heartbeats: u8,
     leaves: u8,
-    commits: u8,
     /// A heartbeat failed since the last one that said everything.
     must_repeat: bool,
     /// The coordinator may know a membership that nobody has ended.
     known: bool,
     /// Heartbeats in flight of memberships that are over.
     strays: u8,
-    /// What the application's last commit asked for.
-    asked: BTreeMap<TopicIdPartition, Offset>,
     /// Held, but no longer open: about to be revoked.
     closed: Partitions,
     /// Held, and the assigned callback has succeeded.
@@ -122,6 +118,8 @@ pub enum Event<'a> {
     CommitAsked,
     /// The application's own commit has failed, and it was told.
     CommitFailed,
+    /// The application's own commit has succeeded, and it was told.
+    CommitDone,
     /// A commit goes out in the name of this member epoch.
     CommitSent(&'a BTreeMap<TopicIdPartition, Committed>, Epoch),
     /// A commit is over; the partitions that were accepted.
@@ -142,13 +140,19 @@ pub enum Event<'a> {
     Returned(bool),
     /// Records up to this offset go to the application.
     RecordsReturned(TopicIdPartition, Offset),
+    /// Records up to this offset come for a poll that is dropped.
+    RecordsLeft(TopicIdPartition, Offset),
+    /// What a dropped poll left goes to the application.
+    LeftReturned(TopicIdPartition),
+    /// The application reads on from elsewhere; `None`: from where nobody knows yet.
+    Sought(TopicIdPartition, Option<Offset>),
 }
 
 impl Conduct {
     /// Whether the application may be touching records of `partition`.
     #[must_use]
     pub fn has_in_hand(&self, partition: TopicIdPartition) -> bool {
-        self.held.contains(&partition) || self.at_work.contains_key(&partition)
+        self.held.contains(&partition) || self.given.is_at_work(partition)
     }
 
     /// Where it stands.
@@ -185,7 +189,7 @@ impl Conduct {
     /// Whether a commit is to be answered.
     #[must_use]
     pub fn is_committing(&self) -> bool {
-        self.commits > 0
+        self.given.is_committing()
     }
 
     /// Whether a leave is to be answered.
@@ -242,21 +246,16 @@ impl Conduct {
                 self.known = false;
                 Ok(())
             }
-            // O2: the application's word covers what it is at work on.
             Event::CommitAsked => {
-                self.done.extend(self.at_work.clone());
-                self.asked.clone_from(&self.done);
+                self.given.on_asked();
                 Ok(())
             }
-            Event::CommitFailed => {
-                self.asked.clear();
+            Event::CommitFailed | Event::CommitDone => {
+                self.given.on_asked_over(*event == Event::CommitFailed);
                 Ok(())
             }
-            Event::CommitSent(offsets, _) => self.on_commit_sent(offsets),
-            Event::CommitOver(accepted) => {
-                self.commits -= 1;
-                self.on_accepted(accepted)
-            }
+            Event::CommitSent(offsets, _) => self.given.on_sent(&self.held, offsets),
+            Event::CommitOver(accepted) => self.given.on_over(&self.held, accepted),
             Event::GaveUp => {
                 self.standing = Standing::Stale;
                 Ok(())
@@ -267,7 +266,10 @@ impl Conduct {
             | Event::Released(_)
             | Event::Called(..)
             | Event::Returned(_)
-            | Event::RecordsReturned(..) => self.on_application(event),
+            | Event::RecordsReturned(..)
+            | Event::RecordsLeft(..)
+            | Event::LeftReturned(_)
+            | Event::Sought(..) => self.on_application(event),
         }
     }
 
@@ -288,7 +290,7 @@ impl Conduct {
             self.standing = Standing::Ended;
         }
         if seen {
-            self.done.append(&mut self.at_work);
+            self.given.on_seen();
         }
     }
 
@@ -371,38 +373,6 @@ impl Conduct {
         }
     }
 
-    /// O1, O4, O8, O9: what a commit carries, and when.
-    fn on_commit_sent(
-        &mut self,
-        offsets: &BTreeMap<TopicIdPartition, Committed>,
-    ) -> Result<(), Rule> {
-        if self.commits > 0 {
-            return Err(Rule::CommitsInFlight);
-        }
-        self.commits += 1;
-        for (partition, committed) in offsets {
-            if !self.held.contains(partition) {
-                return Err(Rule::CommitSentUnowned);
-            }
-            if self.done.get(partition).is_none_or(|done| committed.offset > *done) {
-                return Err(Rule::CommittedUnreleased);
-            }
-            if self.asked.get(partition).is_some_and(|asked| committed.offset < *asked) {
-                return Err(Rule::CommitLowered);
-            }
-        }
-        Ok(())
-    }
-
-    fn on_accepted(&mut self, accepted: &BTreeMap<TopicIdPartition, Offset>) -> Result<(), Rule> {
-        for (&partition, &offset) in accepted.iter().filter(|(p, _)| self.held.contains(p)) {
-            if self.accepted.insert(partition, offset).is_some_and(|before| before > offset) {
-                return Err(Rule::CommitLowered);
-            }
-        }
-        Ok(())
-    }
-
     /// C6, R6: what is given, opened and returned.
     fn on_application(&mut self, event: &Event<'_>) -> Result<(), Rule> {
         match event {
@@ -436,15 +406,31 @@ impl Conduct {
                 }
             }
             Event::RecordsReturned(partition, next) => {
-                if !self.inside || self.telling.is_some() || !self.open.contains(partition) {
+                self.comes(*partition)?;
+                self.given.on_returned(*partition, *next);
+            }
+            Event::RecordsLeft(partition, next) => {
+                self.comes(*partition)?;
+                self.given.on_left(*partition, *next);
+            }
+            // C6: it came before a revocation began, which waits for it.
+            Event::LeftReturned(partition) => {
+                if !std::mem::take(&mut self.inside) {
                     return Err(Rule::ReturnedClosed);
                 }
-                self.at_work.insert(*partition, *next);
-                self.inside = false;
+                self.given.on_left_returned(*partition)?;
             }
+            Event::Sought(partition, to) => self.given.on_sought(*partition, *to),
             _ => {}
         }
         Ok(())
+    }
+
+    /// C6: records end a poll.
+    fn comes(&mut self, partition: TopicIdPartition) -> Result<(), Rule> {
+        let may = self.inside && self.telling.is_none() && self.open.contains(&partition);
+        self.inside = false;
+        if may { Ok(()) } else { Err(Rule::ReturnedClosed) }
     }
 
     /// R3, R5, C4: what is let go of, and what ends with it (O10).
@@ -453,7 +439,7 @@ impl Conduct {
         if is_member && self.listens && !partitions.is_subset(&self.let_go) {
             return Err(Rule::ReleasedUntold);
         }
-        if is_member && partitions.iter().any(|p| self.at_work.contains_key(p)) {
+        if is_member && partitions.iter().any(|p| self.given.is_at_work(*p)) {
             return Err(Rule::RevokedAtWork);
         }
         self.held = &self.held - partitions;
@@ -461,10 +447,7 @@ impl Conduct {
         self.let_go = &self.let_go - partitions;
         self.closed = &self.closed - partitions;
         self.welcomed = &self.welcomed - partitions;
-        let Self { at_work, done, accepted, asked, .. } = self;
-        for by_partition in [at_work, done, accepted, asked] {
-            by_partition.retain(|p, _| !partitions.contains(p));
-        }
+        self.given.on_released(partitions);
         Ok(())
     }
 

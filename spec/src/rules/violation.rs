@@ -54,6 +54,9 @@ rules! {
     CommitRefusedToOwner "O7"
     /// A commit carries no offset that the application is not done with.
     CommittedUnreleased "O1"
+    /// A commit carries no offset beyond what the application was given, nor what a seek has taken
+    /// back.
+    CommittedUngiven "O2"
     /// A commit is sent only for partitions that are held, and by a member.
     CommitSentUnowned "O8"
     /// One commit is in flight at a time.

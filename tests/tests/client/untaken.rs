@@ -5,7 +5,7 @@ use crate::support::{
 };
 use evenkeel::{
     CommitError, Committed, Consumer, ErrorCode, ListenerError, LookupError, Offset, PollError,
-    RebalanceContext, RebalanceListener, TopicPartition,
+    RebalanceContext, RebalanceListener, Seek, TopicPartition,
 };
 use evenkeel_broker::Cluster;
 use evenkeel_tests::validated::Validated;
@@ -60,6 +60,23 @@ async fn a_seek_in_the_middle_of_a_stream_takes_back_what_it_yielded() {
     assert_eq!(committed(&cluster, "g", "t", 0), Some(Offset(3)));
     assert!(consumer.close(SECOND).await.left);
     assert_eq!(committed(&cluster, "g", "t", 0), Some(Offset(3)), "nor by the end");
+}
+
+/// O2: that the beginning is at 0 is not known when it is sought.
+#[tokio::test(start_paused = true)]
+async fn what_is_read_again_from_the_beginning_is_committed_by_the_end() {
+    let _runs = Validated::begin();
+    let cluster = cluster(1, 20);
+    let builder = member(&cluster, "g", 1).max_poll_records(5);
+    let mut consumer = builder.build().expect("valid");
+    consumer.subscribe(["t"]).await.expect("subscribed");
+    read(&mut consumer, &mut Read::default(), 10).await;
+    consumer.commit().await.expect("committed");
+    assert_eq!(committed(&cluster, "g", "t", 0), Some(Offset(10)));
+    consumer.seek(&zero(), Seek::Beginning).await.expect("assigned");
+    read(&mut consumer, &mut Read::default(), 5).await;
+    assert!(consumer.close(SECOND).await.left);
+    assert_eq!(committed(&cluster, "g", "t", 0), Some(Offset(5)), "the rest is to be read again");
 }
 
 /// O2: the rest of the delivery that the seek ended counts for no commit.

@@ -26,14 +26,61 @@ fn a_commit_that_was_withdrawn_is_sent_anew_without_the_caller_that_is_gone() {
     assert_eq!(commit.in_flight_of_users(), [CommitId(2)]);
 }
 
+/// O2: else the place that was sought would not be committed before the old one is passed.
+#[test]
+fn a_commit_in_flight_at_a_seek_back_does_not_keep_the_new_place_from_being_committed() {
+    for asked in [false, true] {
+        let mut commit = Commit::default();
+        released(&mut commit);
+        if asked {
+            commit.on_commit(CommitId(1), at(7), &mut Vec::new());
+        } else {
+            commit.commit_released(None, None);
+        }
+        commit.send(Incarnation(1), Some(Epoch(1)), None);
+        commit.on_sought(P, Some(&Committed::at(Offset(3))), None);
+        commit.on_answer(&[(P, Ok(()))].into(), &mut Vec::new());
+        commit.commit_released(None, None);
+        assert_eq!(commit.send(Incarnation(2), Some(Epoch(1)), None), at(3), "asked: {asked}");
+    }
+}
+
+/// O2: what was done with before is to be read again, also while something else is in hand.
+#[test]
+fn a_seek_back_lowers_what_is_released_and_the_application_keeps_what_it_is_at_work_on() {
+    let mut commit = Commit::default();
+    released(&mut commit);
+    commit.on_delivered(&at(9));
+    commit.on_taken();
+    commit.on_sought(P, Some(&Committed::at(Offset(3))), None);
+    assert_eq!(commit.returned(None), at(3));
+    assert!(commit.has_unreleased(&[P].into()));
+    commit.commit_released(None, None);
+    assert_eq!(commit.send(Incarnation(1), Some(Epoch(1)), None), at(3));
+}
+
+/// R3, O2: the end of the log is not known yet, and the records are still in its hands.
+#[test]
+fn a_seek_to_the_end_covers_nothing_and_is_waited_for_like_any_other() {
+    let mut commit = Commit::default();
+    at_work(&mut commit);
+    commit.on_sought(P, None, None);
+    assert!(commit.returned(None).is_empty());
+    assert!(commit.has_unreleased(&[P].into()));
+    commit.release();
+    assert!(!commit.has_unreleased(&[P].into()));
+    commit.commit_released(None, None);
+    assert!(!commit.is_sendable(None), "nothing was returned since");
+}
+
 /// O9: a seek, and a log that lost records (P8), lower what is committed next, also while what was
 /// committed before is in flight, and also where the new place is not known yet.
 #[test]
 fn what_was_committed_before_a_seek_back_holds_up_no_commit_after_it() {
     let three = || Committed::at(Offset(3));
     let moves: [fn(&mut Commit, Option<Committed>); 3] = [
-        |c, three| c.on_sought(P, three),
-        |c, _| c.on_sought(P, None),
+        |c, three| c.on_sought(P, three.as_ref(), None),
+        |c, _| c.on_sought(P, None, None),
         |c, three| c.on_truncated(P, &three.expect("three")),
     ];
     for go_back in moves {
@@ -48,7 +95,7 @@ fn what_was_committed_before_a_seek_back_holds_up_no_commit_after_it() {
             if !is_answered {
                 commit.on_answer(&accepted, &mut Vec::new());
             }
-            commit.on_returned(&at(5));
+            commit.on_delivered(&at(5));
             commit.release();
             commit.commit_released(None, None);
             assert_eq!(commit.send(Incarnation(2), Some(Epoch(2)), None), at(5));
@@ -64,7 +111,16 @@ fn states() -> Vec<(&'static str, Commit)> {
     };
     vec![
         ("nothing returned", make(|_| {})),
+        ("delivered", make(|c| c.on_delivered(&at(7)))),
         ("at work", make(at_work)),
+        (
+            "at work beyond what is released",
+            make(|c| {
+                released(c);
+                c.on_delivered(&at(9));
+                c.on_taken();
+            }),
+        ),
         ("released", make(released)),
         (
             "due by interval",
@@ -85,7 +141,8 @@ fn states() -> Vec<(&'static str, Commit)> {
             "in flight, another waits",
             make(|c| {
                 in_flight(c);
-                c.on_returned(&at(9));
+                c.on_delivered(&at(9));
+                c.on_taken();
                 c.on_commit(CommitId(2), at(9), &mut Vec::new());
             }),
         ),
@@ -107,7 +164,8 @@ fn states() -> Vec<(&'static str, Commit)> {
 }
 
 fn at_work(commit: &mut Commit) {
-    commit.on_returned(&at(7));
+    commit.on_delivered(&at(7));
+    commit.on_taken();
 }
 
 fn released(commit: &mut Commit) {
@@ -123,11 +181,12 @@ fn in_flight(commit: &mut Commit) {
 
 fn inputs() -> Vec<(&'static str, Input<Commit>)> {
     vec![
-        ("records to 9 returned", |c| act(c, |c, _| c.on_returned(&at(9)))),
-        ("sought to 3", |c| act(c, |c, _| c.on_sought(P, Some(Committed::at(Offset(3)))))),
-        ("sought to the end", |c| act(c, |c, _| c.on_sought(P, None))),
+        ("records to 9 delivered", |c| act(c, |c, _| c.on_delivered(&at(9)))),
+        ("sought to 3", |c| act(c, |c, _| c.on_sought(P, Some(&Committed::at(Offset(3))), None))),
+        ("sought to the end", |c| act(c, |c, _| c.on_sought(P, None, None))),
         ("truncated to 3", |c| act(c, |c, _| c.on_truncated(P, &Committed::at(Offset(3))))),
         ("truncated to 8", |c| act(c, |c, _| c.on_truncated(P, &Committed::at(Offset(8))))),
+        ("taken", |c| act(c, |c, _| c.on_taken())),
         ("released", |c| act(c, |c, _| c.release())),
         ("commit what is released", |c| act(c, |c, _| c.commit_released(None, None))),
         ("commit() of 8", |c| act(c, |c, out| c.on_commit(CommitId(3), at(8), out))),
@@ -167,21 +226,16 @@ fn act(commit: &mut Commit, input: impl FnOnce(&mut Commit, &mut Vec<Output>)) -
 
 fn stands(commit: &Commit) -> String {
     let mut words = Vec::new();
-    for progress in commit.progress.values() {
-        for (word, offset) in [
-            ("at work to", &progress.unreleased),
-            ("released to", &progress.released),
-            ("accepted to", &progress.accepted),
-        ] {
-            words.extend(offset.as_ref().map(|at| format!("{word} {}", at.offset.0)));
-        }
-    }
+    words.extend(commit.progress.words());
     if !commit.pending.is_empty() {
         words.push(format!("{} waiting", commit.pending.len()));
     }
     if let Some(flight) = &commit.in_flight {
         words.push(format!("{} in flight", flight.entries.len()));
-        words.extend((!flight.left.is_empty()).then(|| "of a place that was left".into()));
+    }
+    let entries = commit.in_flight.iter().flat_map(|flight| &flight.entries);
+    if entries.chain(&commit.pending).any(|entry| !entry.overruled.is_empty()) {
+        words.push("overruled".into());
     }
     if commit.backing_off {
         words.push("backing off".into());

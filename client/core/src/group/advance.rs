@@ -148,7 +148,7 @@ impl Group {
         }
     }
 
-    fn has(&self, mutant: Mutant) -> bool {
+    pub(super) fn has(&self, mutant: Mutant) -> bool {
         mutant.is(self.config.mutant)
     }
 

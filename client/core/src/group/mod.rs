@@ -156,7 +156,7 @@ impl Group {
     /// The application unsubscribes (M9); `seen`: it took everything that it was given. Over with
     /// [`Output::Left`].
     pub fn on_unsubscribe(&mut self, seen: bool, out: &mut Vec<Output>) {
-        self.enter(seen, out);
+        self.enter(seen || self.has(Mutant::EndTakesDelivered), out);
         self.next_subscription = None;
         if let Some(ending) = &mut self.ending {
             ending.polled = false;
@@ -180,7 +180,7 @@ impl Group {
     /// The application entered poll; `seen`: it took everything that it was given, and is done with
     /// it (O1).
     pub fn on_poll(&mut self, seen: bool, out: &mut Vec<Output>) {
-        self.enter(seen, out);
+        self.enter(seen || self.has(Mutant::PollTakesDelivered), out);
         if let Some(ending) = &mut self.ending {
             ending.polled = true;
         }
@@ -189,8 +189,8 @@ impl Group {
 
     /// The application seeks: a commit covers the new place from now on; `None`: a place that is not
     /// known yet (the beginning, the end).
-    pub fn on_sought(&mut self, partition: TopicIdPartition, to: Option<Committed>) {
-        self.commit.on_sought(partition, to);
+    pub fn on_sought(&mut self, partition: TopicIdPartition, to: Option<&Committed>) {
+        self.commit.on_sought(partition, to, self.config.mutant);
     }
 
     /// A log lost what was returned of it from here on: no commit covers that from now on (P8).
@@ -204,15 +204,15 @@ impl Group {
         self.advance(out);
     }
 
-    /// Records went to the application, which leaves poll with them. For each partition the offset
-    /// of the next record.
-    pub fn on_returned(&mut self, returned: &Offsets, out: &mut Vec<Output>) {
+    /// Records are on their way to the application, which leaves poll with them, unless it drops the
+    /// poll: then they wait for the next one. For each partition the offset of the next record.
+    pub fn on_delivered(&mut self, next: &Offsets, out: &mut Vec<Output>) {
         assert!(self.may_return(), "records are returned from within a poll, between callbacks");
         assert!(
-            returned.keys().all(|p| self.owned().contains(p)),
+            next.keys().all(|p| self.owned().contains(p)),
             "only records of owned partitions are returned"
         );
-        self.commit.on_returned(returned);
+        self.commit.on_delivered(next);
         self.leave_poll(out);
         self.advance(out);
     }
@@ -232,10 +232,19 @@ impl Group {
         self.advance(out);
     }
 
-    /// The application commits; `None`: everything that was returned to it so far (O2). Refused
-    /// when it is no member, unless it assigned itself its partitions (O11), or does not own the
-    /// partitions (O8).
-    pub fn on_commit(&mut self, id: CommitId, offsets: Option<Offsets>, out: &mut Vec<Output>) {
+    /// The application commits; `None`: everything that was returned to it so far (O2). `seen`: it
+    /// took everything that it was given. Refused when it is no member, unless it assigned itself its
+    /// partitions (O11), or does not own the partitions (O8).
+    pub fn on_commit(
+        &mut self,
+        id: CommitId,
+        seen: bool,
+        offsets: Option<Offsets>,
+        out: &mut Vec<Output>,
+    ) {
+        if seen {
+            self.commit.on_taken();
+        }
         let refusal = if self.member.owner().is_none() && !self.is_manual() {
             Some(CommitError::NotAMember)
         } else if offsets.iter().flatten().any(|(p, _)| !self.owned().contains(p)) {
@@ -247,7 +256,7 @@ impl Group {
             out.push(Output::CommitDone { id, result: Err(error) });
             return;
         }
-        let offsets = offsets.unwrap_or_else(|| self.commit.returned());
+        let offsets = offsets.unwrap_or_else(|| self.commit.returned(self.config.mutant));
         self.commit.on_commit(id, offsets, out);
         self.advance(out);
     }

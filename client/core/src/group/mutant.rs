@@ -148,6 +148,24 @@ mutants! {
     // [M12]
     /// A join that is fenced is sent again at once, for as long as the coordinator fences it.
     FencedJoinAtOnce
+    // [O2]
+    /// What was on its way to the application when it sought is counted as returned to it.
+    SeekKeepsDelivered
+    // [O2]
+    /// What a dropped poll left is counted as returned by the unsubscribe or close that ends it.
+    EndTakesDelivered
+    // [O1]
+    /// What a dropped poll left is counted as done with by the poll that returns it.
+    PollTakesDelivered
+    // [O2]
+    /// The application's commit covers what a dropped poll left.
+    CommitCoversDelivered
+    // [O2]
+    /// After a seek commits go on to cover what was returned before it.
+    SeekKeepsReturned
+    // [R3]
+    /// A seek to a place that is not known yet counts as being done with what is in hand.
+    SeekEmptiesHands
 }
 
 impl Mutant {

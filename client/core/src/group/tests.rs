@@ -86,7 +86,7 @@ impl Bench {
     }
 
     fn returned(&mut self, offset: u64) -> &mut Self {
-        self.feed(|group, out| group.on_returned(&offsets(offset), out))
+        self.feed(|group, out| group.on_delivered(&offsets(offset), out))
     }
 
     /// A stable member of both partitions, inside of poll.
@@ -249,7 +249,7 @@ fn inputs() -> Vec<(&'static str, Input)> {
             b.feed(Group::on_poll_ended);
         }),
         ("commit", |b| {
-            b.feed(|group, out| group.on_commit(CommitId(0), None, out));
+            b.feed(|group, out| group.on_commit(CommitId(0), true, None, out));
         }),
         ("unsubscribe", |b| {
             b.feed(|group, out| group.on_unsubscribe(true, out));
@@ -384,9 +384,9 @@ fn every_state_with_every_input_is_the_table_in_spec() {
 fn a_seek_is_what_a_commit_covers_from_then_on() {
     let mut bench = Bench::stable(false);
     bench.returned(7).poll();
-    bench.feed(|group, out| group.on_commit(CommitId(1), None, out)).committed(Ok(()));
-    bench.group.on_sought(P0, Some(Committed::at(Offset(3))));
-    bench.feed(|group, out| group.on_commit(CommitId(2), None, out));
+    bench.feed(|group, out| group.on_commit(CommitId(1), true, None, out)).committed(Ok(()));
+    bench.group.on_sought(P0, Some(&Committed::at(Offset(3))));
+    bench.feed(|group, out| group.on_commit(CommitId(2), true, None, out));
     let sent = bench.out.iter().find_map(|output| match output {
         Output::OffsetCommit { request, .. } => Some(request.offsets.clone()),
         _ => None,
@@ -399,7 +399,7 @@ fn a_commit_that_waits_takes_in_what_is_released_meanwhile() {
     let mut commit = Commit::default();
     let at = |partition| [(partition, Committed::at(Offset(1)))].into();
     for partition in [P0, P1] {
-        commit.on_returned(&at(partition));
+        commit.on_delivered(&at(partition));
         commit.release();
         commit.commit_released(Some(&[partition].into()), None);
     }

@@ -86,6 +86,12 @@ mutants! {
     // [Q8]
     /// The second connection stays when what it was for is over.
     SecondKept
+    // [Q8]
+    /// A lookup of the coordinator goes behind a fetch that the broker parks, as metadata may.
+    LookupParked
+    // [Q8]
+    /// What any broker can answer goes to the one that does not read.
+    PeerThrottled
     // [Q9]
     /// A leave brings the commit that waits along, and not the heartbeat that the commit goes before.
     HeartbeatLeftBehind

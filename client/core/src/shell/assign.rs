@@ -121,7 +121,9 @@ impl<C: Chunk> Shell<C> {
         for (call, offsets) in std::mem::take(&mut manual.commits) {
             let Some(id) = self.calls.commit_of(call) else { continue };
             match self.offsets_by_id(&offsets) {
-                Ok(by_id) => self.with_group(|group, out| group.on_commit(id, Some(by_id), out)),
+                Ok(by_id) => {
+                    self.with_group(|group, out| group.on_commit(id, false, Some(by_id), out));
+                }
                 Err(partition) => self.await_topic(call, partition, offsets),
             }
         }

@@ -174,11 +174,7 @@ impl<C: Chunk> Shell<C> {
         let application = &mut self.application;
         assert!(taken <= application.delivered, "only what was delivered is taken");
         application.taken = application.taken.max(taken);
-        let seen = application.taken == application.delivered;
-        if seen {
-            application.returned.append(&mut application.untaken);
-        }
-        seen
+        application.taken == application.delivered
     }
 
     fn commit(
@@ -198,11 +194,9 @@ impl<C: Chunk> Shell<C> {
                 Ok(offsets) => Some(offsets),
                 Err(partition) => return self.await_topic(call, partition, offsets),
             },
-            // What waits in the handle was returned to nobody yet.
-            None if !seen => Some(self.application.returned.clone()),
             None => None,
         };
-        self.with_group(|group, out| group.on_commit(id, offsets, out));
+        self.with_group(|group, out| group.on_commit(id, seen, offsets, out));
     }
 
     pub(super) fn offsets_by_id(
@@ -240,12 +234,8 @@ impl<C: Chunk> Shell<C> {
             SeekTo::Beginning | SeekTo::End => None,
         };
         // It replaces what was returned of the partition, and what waits to be (O2).
-        let application = &mut self.application;
-        application.skipped.remove(&id);
-        application.untaken.remove(&id);
-        application.returned.remove(&id);
-        application.returned.extend(place.clone().map(|place| (id, place)));
-        self.group.on_sought(id, place);
+        self.application.skipped.remove(&id);
+        self.group.on_sought(id, place.as_ref());
         let mut orders = Vec::new();
         self.positions.on_seek(id, to, &mut orders);
         self.on_position_orders(orders);

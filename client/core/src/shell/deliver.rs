@@ -53,7 +53,6 @@ impl<C: Chunk> Shell<C> {
             .into_iter()
             .partition(|(id, _)| self.positions.may_read(*id));
         application.skipped = kept;
-        application.untaken.extend(returned.clone());
         let parts = parts.into_iter().map(|(id, taken)| Part {
             partition: self.metadata.by_name(id),
             records: taken.part,
@@ -68,7 +67,7 @@ impl<C: Chunk> Shell<C> {
         };
         self.show_assignment();
         self.outputs.push_back(Output::Deliver(delivery));
-        self.with_group(|group, out| group.on_returned(&returned, out));
+        self.with_group(|group, out| group.on_delivered(&returned, out));
         true
     }
 

@@ -102,10 +102,6 @@ struct Application<C: Chunk> {
     delivered: u64,
     /// The number of the last one that the application is known to have.
     taken: u64,
-    /// What it was given up to `taken`, by owned partition: the offset of the next record.
-    returned: BTreeMap<TopicIdPartition, Committed>,
-    /// What the last delivery adds, until it is taken.
-    untaken: BTreeMap<TopicIdPartition, Committed>,
     /// Where partitions moved without a record; goes to the group with the next delivery.
     skipped: BTreeMap<TopicIdPartition, Committed>,
     faults: VecDeque<PollFault<C::Fault>>,
@@ -393,8 +389,6 @@ impl<C: Chunk> Default for Application<C> {
             following: Following::Nothing,
             delivered: 0,
             taken: 0,
-            returned: BTreeMap::new(),
-            untaken: BTreeMap::new(),
             skipped: BTreeMap::new(),
             faults: VecDeque::new(),
             fault_first: false,

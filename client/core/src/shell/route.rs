@@ -130,8 +130,6 @@ impl<C: Chunk> Shell<C> {
         for id in partitions {
             self.stop_fetching(*id);
             self.owned.remove(id);
-            self.application.returned.remove(id);
-            self.application.untaken.remove(id);
             self.application.skipped.remove(id);
         }
         self.note_released(partitions);
@@ -236,13 +234,9 @@ impl<C: Chunk> Shell<C> {
         self.outputs.push_back(Output::Warn(warning));
         if let Some(EpochEnd { offset, leader_epoch }) = diverging {
             let to = Committed { leader_epoch: Some(leader_epoch), ..Committed::at(offset) };
-            let application = &mut self.application;
-            for marks in
-                [&mut application.returned, &mut application.untaken, &mut application.skipped]
-            {
-                if let Some(mark) = marks.get_mut(&id).filter(|mark| mark.offset > to.offset) {
-                    mark.clone_from(&to);
-                }
+            let skipped = self.application.skipped.get_mut(&id);
+            if let Some(mark) = skipped.filter(|mark| mark.offset > to.offset) {
+                mark.clone_from(&to);
             }
             self.group.on_truncated(id, &to);
         }

@@ -5,13 +5,15 @@ use super::super::view::{News, Told};
 use crate::replay::core::WrongDriver;
 use evenkeel::{
     CommitError, Consumer, ListenerError, PollError, RebalanceContext, RebalanceListener, Records,
-    SubscribeError, TopicPartition,
+    Seek, SubscribeError, TopicPartition,
 };
 use evenkeel_core::group;
 use evenkeel_model::bounds::Slice;
 use evenkeel_model::system::Call;
 use evenkeel_spec::words::{Offset, Partitions, TopicId, TopicIdPartition, TopicName};
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -25,6 +27,10 @@ pub(super) enum Order {
     Poll,
     /// Drops the poll that it is in.
     Leave,
+    /// Does not look any more what comes for the poll that it is in, until it drops it.
+    Miss,
+    /// Reads this partition from elsewhere.
+    Seek(TopicPartition, Seek),
     /// Commits everything that was returned.
     Commit,
     /// Unsubscribes.
@@ -50,6 +56,8 @@ pub(super) struct Ear {
     pub(super) assignment: Option<Partitions>,
     /// What it did not expect, in words.
     pub(super) surprises: Vec<String>,
+    /// Something has come for a poll that does not look: the next one returns it.
+    pub(super) has_missed: bool,
     callbacks: u64,
 }
 
@@ -78,6 +86,7 @@ impl Heard {
             news: Vec::new(),
             assignment: None,
             surprises: Vec::new(),
+            has_missed: false,
             callbacks: 0,
         })))
     }
@@ -128,7 +137,8 @@ impl Application {
                 Order::Poll => self.poll().await,
                 Order::Unsubscribe => self.unsubscribe().await,
                 Order::Commit => self.commit(),
-                Order::Leave => None,
+                Order::Seek(partition, to) => self.seek(&partition, to).await,
+                Order::Leave | Order::Miss => None,
             };
             if next.is_none() {
                 next = self.orders.recv().await;
@@ -154,10 +164,18 @@ impl Application {
     async fn poll(&mut self) -> Option<Order> {
         self.heard.calls(Call::Poll);
         let order = loop {
-            let polled = tokio::select! {
-                biased;
-                order = self.orders.recv() => Err(order),
-                polled = self.consumer.poll(FOREVER) => Ok(polled),
+            let polled = {
+                let mut poll = pin!(self.consumer.poll(FOREVER));
+                let polled = tokio::select! {
+                    biased;
+                    order = self.orders.recv() => Err(order),
+                    polled = &mut poll => Ok(polled),
+                };
+                match polled {
+                    // The poll lives on, and nobody looks.
+                    Err(Some(Order::Miss)) => Err(missing(&mut self.orders, &self.heard).await),
+                    polled => polled,
+                }
             };
             match polled {
                 Err(order) => break order,
@@ -192,13 +210,25 @@ impl Application {
                 None => self.heard.surprise("a record of an unknown topic".to_owned()),
             }
         }
-        self.heard.look(&self.topics, self.consumer.assignment());
+        // What a dropped poll left was told when it came, and the assignment with it.
+        if !std::mem::take(&mut self.heard.ear().has_missed) {
+            self.heard.look(&self.topics, self.consumer.assignment());
+        }
         if count == 0 {
             self.heard.surprise("poll returned nothing".to_owned());
         }
     }
 
+    async fn seek(&mut self, partition: &TopicPartition, to: Seek) -> Option<Order> {
+        self.heard.ear().has_missed = false;
+        if let Err(error) = self.consumer.seek(partition, to).await {
+            self.heard.surprise(format!("seek: {error}"));
+        }
+        None
+    }
+
     async fn unsubscribe(&mut self) -> Option<Order> {
+        self.heard.ear().has_missed = false;
         self.heard.calls(Call::Unsubscribe);
         let left = tokio::select! {
             biased;
@@ -233,6 +263,20 @@ impl Application {
         });
         None
     }
+}
+
+/// Waits for the next order, and notes whether anything else woke the application meanwhile: what
+/// came for its poll.
+async fn missing(orders: &mut mpsc::UnboundedReceiver<Order>, heard: &Heard) -> Option<Order> {
+    heard.ear().has_missed = false;
+    let mut is_first = true;
+    poll_fn(|context| {
+        let order = orders.poll_recv(context);
+        let wakes = !std::mem::take(&mut is_first) && order.is_pending();
+        heard.ear().has_missed |= wakes;
+        order
+    })
+    .await
 }
 
 /// Longer than any trace.

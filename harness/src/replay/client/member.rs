@@ -7,10 +7,11 @@ use crate::replay::core::WrongDriver;
 use crate::replay::schedule::{api_timeout_ms, auto_commit_interval_ms, poll_interval_ms};
 use crate::replay::view::{ConsumerView, Got, News, Sent};
 use bytes::Bytes;
-use evenkeel::{ConfigError, Consumer};
+use evenkeel::{ConfigError, Consumer, Seek, TopicPartition};
 use evenkeel_model::bounds::Slice;
 use evenkeel_model::profiles::Profile;
-use evenkeel_spec::words::HeartbeatEpoch;
+use evenkeel_model::system::Place;
+use evenkeel_spec::words::{HeartbeatEpoch, TopicIdPartition};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -85,6 +86,19 @@ impl Member {
     /// Tells the application what to do.
     pub(super) fn order(&self, order: Order) -> Result<(), &'static str> {
         self.orders.send(order).map_err(|_| "the application has ended")
+    }
+
+    /// Lets the application read a partition from elsewhere.
+    pub(super) fn seek(
+        &self,
+        slice: &Slice,
+        id: TopicIdPartition,
+        place: Place,
+    ) -> Result<(), &'static str> {
+        let topic = slice.topics.get(&id.topic).ok_or("there is no such topic")?;
+        let partition = TopicPartition { topic: topic.name.clone(), partition: id.partition };
+        let to = slice.place(id, place).1.map_or(Seek::Beginning, Seek::Offset);
+        self.order(Order::Seek(partition, to))
     }
 
     /// Lets the open callback return.

@@ -207,9 +207,16 @@ impl World<'_> {
             Action::Found(_) => self.find(i).await,
             Action::Answer(_) => self.answer(i),
             Action::Resolve(_) => self.resolve(i),
-            Action::Return(_) => {
-                let returned = plan.returned[step].ok_or("nothing is to be returned")?;
-                self.hand_out(i, returned.0).await
+            Action::Return(_) | Action::Miss(_) | Action::Seek(..) => {
+                let partition = plan.partitions[step].ok_or("no partition is to be read")?;
+                match action {
+                    Action::Seek(_, place) => {
+                        let slice = self.slice;
+                        self.member(i)?.seek(slice, partition, place)
+                    }
+                    Action::Miss(_) => self.miss(i, partition).await,
+                    _ => self.hand_out(i, partition, false).await,
+                }
             }
             Action::Fire(..) => Ok(()),
             Action::Subscribe(_)
@@ -324,12 +331,21 @@ impl World<'_> {
         }
     }
 
+    /// The next record comes for a poll that does not look any more, and is dropped then.
+    async fn miss(&mut self, i: usize, partition: TopicIdPartition) -> Result<(), &'static str> {
+        self.member(i)?.order(Order::Miss)?;
+        self.settle().await;
+        self.hand_out(i, partition, true).await?;
+        self.member(i)?.order(Order::Leave)
+    }
+
     /// Answers the parked Fetch with one record. A Fetch from before the partition was taken lacks
     /// it or is outdated, and is answered for nothing: then the next one.
     async fn hand_out(
         &mut self,
         i: usize,
         partition: TopicIdPartition,
+        is_missed: bool,
     ) -> Result<(), &'static str> {
         for _ in 0..FETCHES_MAX {
             let Some(link) = self.links.fetching(i) else {
@@ -342,7 +358,8 @@ impl World<'_> {
             self.cluster.withhold_records(true);
             self.settle().await;
             let ear = self.member(i)?.heard.ear();
-            if ear.news.iter().any(|news| matches!(news, News::Returned(p, _) if *p == partition)) {
+            let is_it = |news: &News| matches!(news, News::Returned(p, _) if *p == partition);
+            if is_missed && ear.has_missed || ear.news.iter().any(is_it) {
                 return Ok(());
             }
         }

@@ -1,17 +1,16 @@
 //! One consumer of the target `core`: the shipped shell, its application and its connections.
 
 use super::answer::NODES;
+use super::config::{FETCH_WAIT_MS, config};
+use super::hand::Hand;
 use super::link::{Held, Link, Records, Wait, next_answerable};
 use super::{Broker, Sabotage, WrongDriver};
-use crate::replay::schedule::{
-    NEVER_MS, api_timeout_ms, auto_commit_interval_ms, poll_interval_ms,
-};
+use crate::replay::schedule::NEVER_MS;
 use crate::replay::view::{ConsumerView, Got, MemberView, News, Sent, Told};
 use evenkeel_core::request::{Answered, Fetched, Request, Response};
 use evenkeel_core::{
-    Address, Answer, CallFault, CallId, Callback, Cause, Command, Config, ConnectionId,
-    CoordinatorConnection, Delivery, Incarnation, OffsetReset, Output, PollFault, Shell, Time,
-    group,
+    Answer, CallFault, CallId, Callback, Cause, Command, ConnectionId, Delivery, Incarnation,
+    Output, PollFault, SeekTo, Shell, Time, group,
 };
 use evenkeel_model::bounds::Slice;
 use evenkeel_model::profiles::Profile;
@@ -20,7 +19,7 @@ use evenkeel_spec::words::{
     ErrorCode, Heartbeat, HeartbeatAnswer, NodeId, Offset, OffsetCommit, OffsetsCommitted,
     Partitions, TopicIdPartition, TopicPartition,
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A request of the group that the trace holds.
 #[derive(Debug)]
@@ -66,15 +65,11 @@ pub(super) struct Member<'a> {
     call: Call,
     callback: Option<(Incarnation, (Told, Partitions))>,
     narrowed: bool,
-    taken: u64,
+    hand: Hand,
     calls: BTreeMap<CallId, Called>,
     call_count: u64,
     pub(super) news: Vec<News>,
 }
-
-/// How long a Fetch is parked, milliseconds: long, so that little happens without need, and shorter
-/// than any request timeout.
-const FETCH_WAIT_MS: u32 = 20_000;
 
 /// How many parked fetches may be for nothing before a record is returned: one of them is outdated.
 const FETCHES_MAX: usize = 3;
@@ -106,7 +101,7 @@ impl<'a> Member<'a> {
             call: Call::Outside,
             callback: None,
             narrowed: false,
-            taken: 0,
+            hand: Hand::default(),
             calls: BTreeMap::new(),
             call_count: 0,
             news: Vec::new(),
@@ -117,7 +112,7 @@ impl<'a> Member<'a> {
     pub(super) fn act(
         &mut self,
         action: Action,
-        returned: Option<TopicIdPartition>,
+        partition: Option<TopicIdPartition>,
         broker: &Broker<'_>,
     ) -> Result<(), &'static str> {
         match action {
@@ -127,27 +122,32 @@ impl<'a> Member<'a> {
                 let call = self.open(Called::Other);
                 self.command(Command::Subscribe { call, topics, listener: self.slice.listener });
             }
-            Action::Poll(_) => {
-                self.call = Call::Poll;
-                self.command(Command::Poll { taken: self.taken });
-            }
+            Action::Poll(_) => self.poll(),
             Action::Exit(_) | Action::Drop(_) => {
                 self.call = Call::Outside;
                 self.command(Command::PollEnded);
             }
-            Action::Return(_) => {
-                let partition = returned.ok_or("nothing is to be returned")?;
+            Action::Return(_) | Action::Miss(_) => {
+                let partition = partition.ok_or("nothing is to be returned")?;
+                self.hand.expect(matches!(action, Action::Miss(_)));
                 return self.hand_out(partition, broker);
             }
+            Action::Seek(_, place) => {
+                let id = partition.ok_or("nothing is to be sought")?;
+                let call = self.open(Called::Other);
+                let partition = self.by_name(id);
+                let to = self.slice.place(id, place).1.map_or(SeekTo::Beginning, SeekTo::Offset);
+                self.command(Command::Seek { call, partition, to });
+            }
             Action::Commit(_) => {
-                let (call, taken) = (self.open(Called::Commit), self.taken);
+                let (call, taken) = (self.open(Called::Commit), self.hand.taken);
                 let command = Command::Commit { call, taken, offsets: None, timeout_ms: NEVER_MS };
                 self.command(command);
             }
             Action::Unsubscribe(_) => {
                 self.call = Call::Unsubscribe;
                 let call = self.open(Called::Unsubscribe);
-                self.command(Command::Unsubscribe { call, taken: self.taken });
+                self.command(Command::Unsubscribe { call, taken: self.hand.taken });
             }
             Action::Done(_) => self.end_callback(true)?,
             Action::Fail(_) => self.end_callback(false)?,
@@ -166,6 +166,18 @@ impl<'a> Member<'a> {
             _ => unreachable!("not an action of one consumer"),
         }
         Ok(())
+    }
+
+    /// A poll with what a dropped one left returns that at once.
+    fn poll(&mut self) {
+        self.command(Command::Poll { taken: self.hand.taken });
+        match self.hand.on_poll() {
+            Some(records) => {
+                self.news.extend(records);
+                self.command(Command::PollEnded);
+            }
+            None => self.call = Call::Poll,
+        }
     }
 
     fn open(&mut self, called: Called) -> CallId {
@@ -258,7 +270,8 @@ impl<'a> Member<'a> {
             });
             self.respond(held, Response::Fetch(Ok(records.into_iter().collect())));
             self.pump(broker);
-            if self.news.iter().any(|news| matches!(news, News::Returned(..))) {
+            let has_come = self.news.iter().any(|news| matches!(news, News::Returned(..)));
+            if has_come || self.hand.has_left() {
                 return Ok(());
             }
         }
@@ -365,11 +378,8 @@ impl<'a> Member<'a> {
                 }
             }
             Output::Done { call, result } => self.on_done(call, &result),
-            Output::EndLease(_)
-            | Output::Assignment(_)
-            | Output::Waiting(..)
-            | Output::Ended(_)
-            | Output::Warn(_) => {}
+            Output::EndLease(partitions) => self.withdraw(&partitions),
+            Output::Assignment(_) | Output::Waiting(..) | Output::Ended(_) | Output::Warn(_) => {}
             Output::Closed(_) | Output::Wait(_) => unreachable!("nobody closes the consumer"),
         }
     }
@@ -419,10 +429,20 @@ impl<'a> Member<'a> {
 
     fn take(&mut self, delivery: &Delivery<()>) {
         self.call = Call::Outside;
-        self.taken = delivery.number;
-        for part in &delivery.parts {
-            self.news.push(News::Returned(self.by_id(&part.partition), part.next_offset));
+        let parts = delivery.parts.iter();
+        let records: Vec<_> = parts
+            .map(|part| News::Returned(self.by_id(&part.partition), part.next_offset))
+            .collect();
+        match self.hand.on_delivery(delivery.number, records) {
+            Some(records) => self.news.extend(records),
+            None => self.command(Command::PollEnded),
         }
+    }
+
+    /// What a dropped poll left of these is not returned any more.
+    fn withdraw(&mut self, partitions: &BTreeSet<TopicPartition>) {
+        let ended = partitions.iter().map(|partition| self.by_id(partition)).collect();
+        self.hand.withdraw(&ended);
     }
 
     /// Bad news end a poll; this application polls again at once. The model's polls go on.
@@ -434,7 +454,7 @@ impl<'a> Member<'a> {
         }
         // A poll without a subscription goes on in the model until the application leaves it.
         if self.call == Call::Poll && *fault != PollFault::NotSubscribed {
-            self.command(Command::Poll { taken: self.taken });
+            self.command(Command::Poll { taken: self.hand.taken });
         }
     }
 
@@ -451,6 +471,11 @@ impl<'a> Member<'a> {
             _ => News::Surprised,
         };
         self.news.push(news);
+    }
+
+    fn by_name(&self, partition: TopicIdPartition) -> TopicPartition {
+        let topic = self.slice.topics.get(&partition.topic).expect("the slice has the topic");
+        TopicPartition { topic: topic.name.clone(), partition: partition.partition }
     }
 
     fn by_id(&self, partition: &TopicPartition) -> TopicIdPartition {
@@ -483,25 +508,4 @@ impl<'a> Member<'a> {
             assignment: None,
         }
     }
-}
-
-fn config(slice: &Slice, profile: &Profile, i: usize) -> Config {
-    let mut config = Config::new(vec![Address::new("bootstrap", 9)]);
-    config.auto_commit = slice.auto_commit;
-    // The model's small world gives the group's requests a connection of their own.
-    config.coordinator_connection = CoordinatorConnection::Dedicated;
-    config.auto_commit_interval_ms = auto_commit_interval_ms(slice, profile);
-    config.auto_offset_reset = OffsetReset::Earliest;
-    config.connections_max_idle_ms = None;
-    config.default_api_timeout_ms = api_timeout_ms(slice, profile);
-    config.fetch_max_wait_ms = FETCH_WAIT_MS;
-    config.max_poll_interval_ms = poll_interval_ms(slice, profile);
-    config.max_poll_records = 1;
-    config.reconnect_backoff_ms = 1;
-    config.reconnect_backoff_max_ms = 1;
-    config.request_timeout_ms = profile.request_timeout_ms;
-    config.retry_backoff_ms = profile.retry_backoff_ms;
-    config.retry_backoff_max_ms = profile.retry_backoff_max_ms;
-    config.jitter_seed = i as u64;
-    config
 }

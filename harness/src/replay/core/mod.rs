@@ -6,6 +6,8 @@
 //! is parked until the trace returns a record or `fetch.max.wait.ms` passes.
 
 mod answer;
+mod config;
+mod hand;
 mod link;
 mod member;
 
@@ -151,9 +153,8 @@ impl<'a> World<'a> {
             Action::Crash(_) => self.crash(i)?,
             Action::Break(_) => self.disconnect(i)?,
             _ => {
-                let returned = plan.returned[step].map(|(partition, _)| partition);
                 let (member, broker) = self.member(i)?;
-                member.act(action, returned, broker)?;
+                member.act(action, plan.partitions[step], broker)?;
             }
         }
         let (member, broker) = match self.member(i) {

@@ -158,7 +158,7 @@ impl Application {
                 commands.push(self.unsubscribe());
                 commands
             }
-            Own::Presence | Own::Owned | Own::Leave => {
+            Own::Presence | Own::Owned | Own::Leave | Own::Lookup | Own::Topics => {
                 unreachable!("who assigns itself its partitions does not ask it: {own}")
             }
         }
@@ -182,7 +182,9 @@ impl Application {
                 self.later = vec![self.pause(&[COMMITTED])];
                 vec![self.seek_on()]
             }
-            Own::Offsets => unreachable!("a member does not ask it: {own}"),
+            Own::Offsets | Own::Lookup | Own::Topics => {
+                unreachable!("a member is not made to ask it: {own}")
+            }
         }
     }
 

@@ -79,6 +79,8 @@ impl fmt::Display for Again {
 pub enum Unasked {
     /// Heartbeats are a member's.
     Membership,
+    /// Lookups and metadata are asked for when something needs them.
+    AnyBroker,
     /// Positions are looked up when partitions are taken.
     MemberLooks,
     /// The lookup before it is not over.
@@ -107,6 +109,7 @@ impl fmt::Display for Unasked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Membership => "only a member sends heartbeats",
+            Self::AnyBroker => "the coordinator is looked up, and metadata asked for, when needed",
             Self::MemberLooks => "a member looks up positions only when it takes partitions",
             Self::LookupTwice => "positions are looked up one at a time",
             Self::FetchInBackoff => "nothing is fetched from a broker that backs off",
@@ -183,6 +186,7 @@ fn common(action: Action, before: &State) -> Result<(), Unasked> {
     let backs_off = || before.connection(Line::First).is_some_and(Connection::is_backing_off);
     match action {
         Action::Ask(Own::Fetch) if backs_off() => Err(Unasked::FetchInBackoff),
+        Action::Ask(Own::Lookup | Own::Topics) => Err(Unasked::AnyBroker),
         _ => Ok(()),
     }
 }

@@ -105,33 +105,43 @@ pub fn plans(
     target: Target,
     candidates_max: usize,
 ) -> Result<Plans, WitnessError> {
-    let plain = Slice { asks: plain(slice.asks), ..slice.clone() };
-    if target == Target::Core || plain.asks.len() == slice.asks.len() {
+    let plain = Slice { asks: plain(slice.asks, target), ..slice.clone() };
+    if plain.asks.len() == slice.asks.len() {
         return searched(slice, exploration, target, candidates_max);
     }
-    // Its consumers are no members: what no other consumer reaches need not be looked for.
+    let never =
+        if slice.asks.iter().any(is_anyones) { Unasked::AnyBroker } else { Unasked::Membership };
+    // What no consumer reaches that asks for nothing else need not be looked for.
     let less = explore(&plain, Options { keep_settle: false, ..Options::default() });
     let mut plans = searched(&plain, &less, target, candidates_max)?;
     for key in exploration.keys() {
         if !plans.found.contains_key(key) && !plans.infeasible.contains_key(key) {
-            let shortest = Infeasible::Unasked(Unasked::Membership);
+            let shortest = Infeasible::Unasked(never);
             plans.infeasible.insert(*key, Why { shortest, tried: 0, complete: true });
         }
     }
     Ok(plans)
 }
 
-/// What is asked without being a member.
-fn plain(asks: &'static [Own]) -> &'static [Own] {
-    let heartbeats = [Own::Presence, Own::Owned, Own::Leave];
-    let left: Vec<Own> = asks.iter().filter(|own| !heartbeats.contains(own)).copied().collect();
+/// What a target's consumers can be made to ask: the client's are no members.
+fn plain(asks: &'static [Own], target: Target) -> &'static [Own] {
+    let is_members = |own: &Own| matches!(own, Own::Presence | Own::Owned | Own::Leave);
+    let is_asked = |own: &&Own| !is_anyones(own) && (target == Target::Core || !is_members(own));
+    let left: Vec<Own> = asks.iter().filter(is_asked).copied().collect();
     let known = PLAIN.into_iter().find(|plain| **plain == left[..]);
     known.unwrap_or(asks)
 }
 
-/// What is left of the slices' asks without heartbeats.
-const PLAIN: [&[Own]; 4] = [
+/// Whether any broker answers it: it is asked for when something needs it.
+fn is_anyones(own: &Own) -> bool {
+    matches!(own, Own::Lookup | Own::Topics)
+}
+
+/// What is left of the slices' asks without those that cannot be brought about.
+const PLAIN: [&[Own]; 6] = [
     &[],
+    &[Own::Fetch],
+    &[Own::Presence, Own::Fetch],
     &[Own::Offsets, Own::Fetch],
     &[Own::Commit, Own::Urgent, Own::Fetch],
     &[Own::Offsets, Own::Commit, Own::Urgent, Own::Fetch],

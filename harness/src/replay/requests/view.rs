@@ -70,6 +70,10 @@ pub enum Said {
     Fetch,
     /// What no trace expects.
     Other(String),
+    /// Who coordinates the group.
+    Lookup,
+    /// Metadata.
+    Topics,
 }
 
 /// A logical request that is over.
@@ -171,6 +175,8 @@ impl Said {
             Some(Ask::Leave) => Self::Leave,
             Some(Ask::Commit) => Self::Commit,
             Some(Ask::Fetch) => Self::Fetch,
+            Some(Ask::Lookup) => Self::Lookup,
+            Some(Ask::Topics) => Self::Topics,
         }
     }
 }

@@ -39,12 +39,15 @@ impl<Q: Question, P: Clone> Desk<Q, P> {
         if lane == Lane::System && !self.config.dedicated { self.best(node) } else { both[0] }
     }
 
-    /// Whether what any broker answers does not wait for this one: metadata does, for no longer than
-    /// a fetch is parked.
+    /// Whether what any broker answers does not wait for this one's first connection: metadata does
+    /// where that is read, for no longer than a fetch is parked.
     fn hurries(&self, node: NodeId, question: &Q) -> bool {
+        let mutant = self.config.mutant;
         let first = self.connections.get(&Peer::Node(node));
-        let is_throttled = first.is_some_and(Connection::is_throttled);
-        !self.config.dedicated && (is_throttled || question.kind() != Kind::Metadata)
+        let is_read = first.is_some_and(Connection::is_ready);
+        let is_patient = question.kind() == Kind::Metadata || Mutant::LookupParked.is(mutant);
+        let hurries = if is_read { !is_patient } else { !Mutant::PeerThrottled.is(mutant) };
+        hurries && !self.config.dedicated
     }
 
     fn has_in_flight(&self, peer: Peer, words: &[Word]) -> bool {
