@@ -1,11 +1,11 @@
 //! An application that subscribes, as a member of its group. It makes its member say that it is there
 //! by subscribing to something else, and what it owns by returning from a callback. After the loss of
-//! anything that was said in the group's name the member finds its coordinator anew, and its next
-//! heartbeat says everything.
+//! anything that its coordinator was asked, by a call too, the member finds its coordinator anew (L3),
+//! and its next heartbeat says everything.
 
 use super::{Again, Life, Lived, Unasked, has, lost_wishes};
 use evenkeel_model::requests::{Action, Own, State};
-use evenkeel_spec::rules::requests::{Name, Says, Urgency};
+use evenkeel_spec::rules::requests::{Name, Place, Says, Urgency};
 
 #[derive(Clone, Debug)]
 pub(super) struct Member {
@@ -93,6 +93,7 @@ impl Lived for Member {
         let told = |state| has(state, Says::Owned, Urgency::System);
         let is_answer = matches!(action, Action::Answer(_) | Action::Throttle(_));
         self.is_inside |= self.life == Life::Telling && is_answer && told(before) && !told(after);
+        self.is_full |= has_lost_call(before, after);
         let mut again = Vec::new();
         for wish in lost_wishes(action, before, after) {
             let (lost, what) = match wish.says {
@@ -107,6 +108,17 @@ impl Lived for Member {
         }
         again
     }
+}
+
+/// Whether an attempt of a call is lost by a step, sent or not.
+fn has_lost_call(before: &State, after: &State) -> bool {
+    let rests = |state: &State, this| {
+        state.seen.open().any(|(name, _, place)| name == this && place == Place::Resting)
+    };
+    let mut open = before.seen.open();
+    open.any(|(name, ..)| {
+        matches!(name, Name::Call(_)) && !rests(before, name) && rests(after, name)
+    })
 }
 
 /// Whether another call is open, which may have been asked in the name of the member that it was.
