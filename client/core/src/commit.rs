@@ -68,9 +68,10 @@ impl Commit {
     }
 
     /// The log lost what lies beyond: nothing beyond counts as returned, released or accepted (P8).
-    pub fn on_truncated(&mut self, partition: TopicIdPartition, to: &Committed) {
-        self.progress.on_truncated(partition, to);
+    /// Says whether something did.
+    pub fn on_truncated(&mut self, partition: TopicIdPartition, to: &Committed) -> bool {
         self.overrule(partition, |offset| offset.offset > to.offset);
+        self.progress.on_truncated(partition, to)
     }
 
     /// The application is done with everything that it was given (O1).

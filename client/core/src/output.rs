@@ -298,6 +298,14 @@ pub enum Warning {
         /// Where it was.
         offset: Offset,
     },
+    /// The position was reset to before what was returned: the log has lost that, or more records
+    /// come again. Commits go back with it.
+    ResetBack {
+        /// Which partition.
+        partition: TopicPartition,
+        /// Where reading goes on.
+        to: Offset,
+    },
     /// The log has lost what was read of it (KIP-320).
     Truncated {
         /// Which partition.

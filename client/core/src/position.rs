@@ -37,6 +37,8 @@ pub(crate) enum Order {
     NotCoordinator,
     /// The position lay outside of the log and is reset.
     WarnReset(TopicIdPartition, Offset),
+    /// Reading begins at this offset, which was listed: the log may have lost what was read beyond.
+    Listed(TopicIdPartition, Offset),
     /// The log lost what was read of it: reading goes on where it differs, or, where that is not
     /// known, the position is reset.
     WarnTruncated(Truncation),
@@ -246,6 +248,7 @@ impl Positions {
         match answer {
             Ok(Some(found)) => {
                 let position = Position { offset: found.offset, leader_epoch: None };
+                out.push(Order::Listed(id, found.offset));
                 partition.start(id, position, out);
             }
             // Both ends of a log are always there: a broker that says otherwise is asked later.

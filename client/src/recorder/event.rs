@@ -190,7 +190,8 @@ pub(super) enum Event<'a> {
     Truncated {
         partition: Text<'a, TopicPartition>,
         to: u64,
-        leader_epoch: u32,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        leader_epoch: Option<u32>,
     },
     Closed {
         left: bool,

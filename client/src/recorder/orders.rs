@@ -101,7 +101,11 @@ pub(super) fn write(
             recorder.event(now, Event::Lost { loss, partitions });
         }
         Output::Warn(Warning::Truncated { partition, diverging: Some(to), .. }) => {
-            let (to, leader_epoch) = (to.offset.0, to.leader_epoch.0);
+            let (to, leader_epoch) = (to.offset.0, Some(to.leader_epoch.0));
+            recorder.event(now, Event::Truncated { partition: Text(partition), to, leader_epoch });
+        }
+        Output::Warn(Warning::ResetBack { partition, to }) => {
+            let (to, leader_epoch) = (to.0, None);
             recorder.event(now, Event::Truncated { partition: Text(partition), to, leader_epoch });
         }
         Output::Warn(_) | Output::Wait(_) => {}

@@ -75,16 +75,19 @@ impl Progress {
     }
 
     /// The log lost what lies beyond: nothing beyond counts as delivered, returned, released or
-    /// accepted (P8).
-    pub fn on_truncated(&mut self, partition: TopicIdPartition, to: &Committed) {
-        let Some(marks) = self.0.get_mut(&partition) else { return };
-        marks.accepted.take_if(|accepted| accepted.offset > to.offset);
+    /// accepted (P8). Says whether something did.
+    pub fn on_truncated(&mut self, partition: TopicIdPartition, to: &Committed) -> bool {
+        let Some(marks) = self.0.get_mut(&partition) else { return false };
+        let mut is_lowered =
+            marks.accepted.take_if(|accepted| accepted.offset > to.offset).is_some();
         let Marks { delivered, returned, released, .. } = marks;
         for mark in [delivered, returned, released].into_iter().flatten() {
             if mark.offset > to.offset {
                 mark.clone_from(to);
+                is_lowered = true;
             }
         }
+        is_lowered
     }
 
     /// The coordinator has accepted this, or, `None`: what a seek has overruled meanwhile.

@@ -81,7 +81,7 @@ fn what_was_committed_before_a_seek_back_holds_up_no_commit_after_it() {
     let moves: [fn(&mut Commit, Option<Committed>); 3] = [
         |c, three| c.on_sought(P, three.as_ref(), None),
         |c, _| c.on_sought(P, None, None),
-        |c, three| c.on_truncated(P, &three.expect("three")),
+        |c, three| lower(c, three.expect("three").offset.0),
     ];
     for go_back in moves {
         for is_answered in [true, false] {
@@ -184,8 +184,8 @@ fn inputs() -> Vec<(&'static str, Input<Commit>)> {
         ("records to 9 delivered", |c| act(c, |c, _| c.on_delivered(&at(9)))),
         ("sought to 3", |c| act(c, |c, _| c.on_sought(P, Some(&Committed::at(Offset(3))), None))),
         ("sought to the end", |c| act(c, |c, _| c.on_sought(P, None, None))),
-        ("truncated to 3", |c| act(c, |c, _| c.on_truncated(P, &Committed::at(Offset(3))))),
-        ("truncated to 8", |c| act(c, |c, _| c.on_truncated(P, &Committed::at(Offset(8))))),
+        ("truncated to 3", |c| act(c, |c, _| lower(c, 3))),
+        ("truncated to 8", |c| act(c, |c, _| lower(c, 8))),
         ("taken", |c| act(c, |c, _| c.on_taken())),
         ("released", |c| act(c, |c, _| c.release())),
         ("commit what is released", |c| act(c, |c, _| c.commit_released(None, None))),
@@ -248,3 +248,8 @@ fn at(offset: u64) -> Offsets {
 }
 
 const P: TopicIdPartition = TopicIdPartition::new(TopicId::from_u32(1), 0);
+
+fn lower(commit: &mut Commit, to: u64) {
+    commit.on_truncated(P, &Committed::at(Offset(to)));
+    assert!(!commit.on_truncated(P, &Committed::at(Offset(to))), "nothing lies beyond any more");
+}

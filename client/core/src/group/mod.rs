@@ -193,9 +193,10 @@ impl Group {
         self.commit.on_sought(partition, to, self.config.mutant);
     }
 
-    /// A log lost what was returned of it from here on: no commit covers that from now on (P8).
-    pub fn on_truncated(&mut self, partition: TopicIdPartition, to: &Committed) {
-        self.commit.on_truncated(partition, to);
+    /// A log lost what was returned of it from here on: no commit covers that from now on (P8). Says
+    /// whether one would have.
+    pub fn on_truncated(&mut self, partition: TopicIdPartition, to: &Committed) -> bool {
+        self.commit.on_truncated(partition, to)
     }
 
     /// The application left poll with nothing, or dropped it. Idempotent.

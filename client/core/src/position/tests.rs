@@ -134,7 +134,7 @@ fn a_seek_to_an_end_is_looked_up_and_one_during_a_backoff_ends_it() {
     positions.on_asked(P);
     out.clear();
     positions.on_listed(P, incarnation, listed(9), &mut out);
-    assert_eq!(out, [Order::Start(P, position(9))]);
+    assert_eq!(out, [Order::Listed(P, Offset(9)), Order::Start(P, position(9))]);
 }
 
 #[test]

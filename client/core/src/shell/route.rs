@@ -13,7 +13,9 @@ use crate::{
     Answer, CallFault, Callback, Chunk, Incarnation, Output, PollFault, Warning, fetch, metadata,
     position,
 };
-use evenkeel_spec::words::{Committed, Partitions, Step, Timer, TopicIdPartition, TopicPartition};
+use evenkeel_spec::words::{
+    Committed, Offset, Partitions, Step, Timer, TopicIdPartition, TopicPartition,
+};
 use std::collections::BTreeSet;
 
 impl<C: Chunk> Shell<C> {
@@ -218,6 +220,7 @@ impl<C: Chunk> Shell<C> {
                     let warning = Warning::OffsetReset { partition, offset };
                     self.outputs.push_back(Output::Warn(warning));
                 }
+                position::Order::Listed(id, offset) => self.on_listed_place(id, offset),
                 position::Order::WarnTruncated(truncation) => self.on_truncated(truncation),
                 position::Order::Tell(tell) => {
                     let fault = self.fault_of(tell);
@@ -234,12 +237,25 @@ impl<C: Chunk> Shell<C> {
         self.outputs.push_back(Output::Warn(warning));
         if let Some(EpochEnd { offset, leader_epoch }) = diverging {
             let to = Committed { leader_epoch: Some(leader_epoch), ..Committed::at(offset) };
-            let skipped = self.application.skipped.get_mut(&id);
-            if let Some(mark) = skipped.filter(|mark| mark.offset > to.offset) {
-                mark.clone_from(&to);
-            }
-            self.group.on_truncated(id, &to);
+            self.lower(id, &to);
         }
+    }
+
+    /// Where the position of a partition was reset to, or begins (P8).
+    fn on_listed_place(&mut self, id: TopicIdPartition, to: Offset) {
+        if self.lower(id, &Committed::at(to)) {
+            let partition = self.metadata.by_name(id);
+            self.outputs.push_back(Output::Warn(Warning::ResetBack { partition, to }));
+        }
+    }
+
+    /// No mark of a partition lies beyond this; says whether one did.
+    fn lower(&mut self, id: TopicIdPartition, to: &Committed) -> bool {
+        let skipped = self.application.skipped.get_mut(&id);
+        if let Some(mark) = skipped.filter(|mark| mark.offset > to.offset) {
+            mark.clone_from(to);
+        }
+        self.group.on_truncated(id, to)
     }
 
     pub(super) fn on_fetch_orders(&mut self, orders: Vec<fetch::Order>) {

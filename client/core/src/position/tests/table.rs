@@ -186,6 +186,7 @@ fn word(order: &Order) -> String {
         Order::Stop(_) => "stop reading".into(),
         Order::RefreshMetadata => "refresh metadata".into(),
         Order::NotCoordinator => "not coordinator".into(),
+        Order::Listed(_, offset) => format!("nothing beyond {} was read", offset.0),
         Order::WarnReset(_, offset) => format!("warn of a reset at {}", offset.0),
         Order::WarnTruncated(truncation) => {
             format!("warn of a truncation of {}", truncation.offset.0)

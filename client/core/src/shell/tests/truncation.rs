@@ -105,6 +105,23 @@ fn a_log_that_lost_what_was_read_is_read_on_where_it_differs_whatever_the_policy
     }
 }
 
+/// P8, where only the offsets tell it.
+#[test]
+fn a_position_that_is_reset_back_takes_what_a_commit_covers_with_it() {
+    let (mut world, id) = read(OffsetReset::Earliest);
+    world.tells_no_epochs = true;
+    world.command(Command::Poll { taken: world.taken });
+    world.run(7_000);
+    assert_eq!(world.committed[&id].offset, Offset(10));
+    world.command(Command::PollEnded);
+    world.log("orders").elect(0, NODES[1], 6);
+    assert_eq!(world.consume(6)[&orders()], [(0, 6)]);
+    let (partition, to) = (orders(), Offset(0));
+    assert_eq!(world.warnings.last(), Some(&Warning::ResetBack { partition, to }));
+    world.poll(7_000);
+    assert_eq!(world.committed[&id].offset, Offset(6));
+}
+
 #[test]
 fn a_truncation_lowers_what_a_commit_covers_before_anything_more_is_read() {
     let (mut world, id) = read(OffsetReset::Earliest);
