@@ -82,7 +82,7 @@ fn what_is_not_there_is_not_written() {
         "\"seek\",\"call\":1,\"partition\":\"t-3\",\"to\":5,\"leader_epoch\":2}"
     );
     assert_eq!(
-        event(Event::Truncated { partition: Text(&partition), to: 5, leader_epoch: 2 }),
+        event(Event::Truncated { partition: Text(&partition), to: 5, leader_epoch: Some(2) }),
         "\"truncated\",\"partition\":\"t-3\",\"to\":5,\"leader_epoch\":2}"
     );
     let partitions = BTreeSet::from([by_name()]);
