@@ -12,6 +12,10 @@ impl evenkeel_core::Chunk for Chunk {
         Self::buffered_bytes(self)
     }
 
+    fn held_bytes(&self) -> usize {
+        Self::held_bytes(self)
+    }
+
     fn end_offset(&self) -> Offset {
         Self::end_offset(self)
     }

@@ -5,7 +5,7 @@
 #[path = "client/support.rs"]
 mod support;
 
-use evenkeel::{Commit, CommitError, Consumer, ErrorCode};
+use evenkeel::{Commit, CommitError, Consumer, ErrorCode, TopicPartition};
 use evenkeel_broker::{Before, Cluster, Request};
 use evenkeel_spec::words::NodeId;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
@@ -137,6 +137,45 @@ fn what_is_buffered_for_an_application_that_is_away_is_bounded_by_fetch_max_byte
     // A frame is held whole by the records that point into it; the connection's buffer for the next
     // one is as large as the last; the test broker, in this process, keeps its answer's buffer too.
     assert!((FETCH_MAX / 8..3 * FETCH_MAX + SLACK).contains(&taken), "{taken} bytes");
+}
+
+/// One partition is paused after another while records of it are buffered: they came in one answer
+/// with those of the others, which are read.
+#[test]
+fn what_is_buffered_of_paused_partitions_keeps_no_memory_but_its_own() {
+    const FETCH_MAX: i64 = 4 << 20;
+    let taken = alone(async {
+        let cluster = Cluster::builder().topic("t", 12).build().expect("a cluster");
+        append_numbered(&cluster, "t", 12, 10);
+        let builder =
+            unrecorded(&cluster, "g", 1).property("fetch.max.bytes", FETCH_MAX.to_string());
+        let builder = builder.property("max.partition.fetch.bytes", (128 << 10).to_string());
+        let mut consumer = builder.build().expect("valid");
+        consumer.subscribe(["t"]).await.expect("subscribed");
+        read(&mut consumer, &mut Read::default(), 120).await;
+        for partition in 0..12 {
+            cluster.fill("t", partition, 5_000, 1_000).expect("it exists");
+        }
+        let before = allocated();
+        for partition in 0..8 {
+            sleep(2 * SECOND).await;
+            consumer.pause([TopicPartition::new("t", partition)]).await.expect("it is assigned");
+            let mut left = 2_800_usize;
+            while left > 0 {
+                let records = consumer.poll(SECOND).await.expect("poll goes well");
+                assert!(!records.is_empty(), "there are more");
+                left = left.saturating_sub(records.len());
+            }
+        }
+        let taken = allocated() - before;
+        // At least 8 times what a partition has in the buffer.
+        let discarded = consumer.close(SECOND).await.bytes_discarded;
+        assert!(discarded > 8 * (64 << 10), "{discarded}");
+        taken
+    });
+    eprintln!("{taken} bytes for fetch.max.bytes={FETCH_MAX}, 8 partitions paused");
+    // Beside what is buffered: the connection's buffer, and the test broker's answer.
+    assert!((FETCH_MAX / 8..2 * FETCH_MAX).contains(&taken), "{taken} bytes");
 }
 
 /// A hundred thousand commits, a hundred at a time so that the queue takes them.

@@ -12,8 +12,12 @@ pub trait Chunk {
     /// Why records cannot be read.
     type Fault: Clone + Debug + Eq;
 
-    /// Bytes held that were not taken yet.
+    /// Bytes that were not taken yet.
     fn buffered_bytes(&self) -> usize;
+
+    /// Bytes of memory that it keeps: those that were taken too, while they cannot be freed without
+    /// the others. 0 once it is drained.
+    fn held_bytes(&self) -> usize;
 
     /// Where to fetch next: after the last whole batch. Never below the offset fetched from.
     fn end_offset(&self) -> Offset;

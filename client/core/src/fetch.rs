@@ -5,7 +5,8 @@
 //! partition is asked for again while its last answer is being returned, but what is buffered and
 //! what may still come stay within `fetch.max.bytes` (but for a batch a broker that is larger than
 //! it was asked for): room is reserved before a request goes out, so nothing is thrown away for
-//! want of it. Leaders, dates and the group's permission are the shell's to know.
+//! want of it. What counts is the memory that is held until an answer's last record of a partition
+//! was returned. Leaders, dates and the group's permission are the shell's to know.
 
 mod stream;
 
@@ -53,7 +54,7 @@ pub(crate) struct Fetcher<C> {
     asks: VecDeque<TopicIdPartition>,
     flights: BTreeMap<NodeId, Flight>,
     incarnations: Incarnations,
-    buffered_bytes: usize,
+    held_bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -101,7 +102,7 @@ impl<C: Chunk> Fetcher<C> {
             asks: VecDeque::new(),
             flights: BTreeMap::new(),
             incarnations: Incarnations::default(),
-            buffered_bytes: 0,
+            held_bytes: 0,
         }
     }
 
@@ -132,7 +133,7 @@ impl<C: Chunk> Fetcher<C> {
     /// A partition is owned no longer, or its position is being looked up.
     pub(crate) fn on_stopped(&mut self, id: TopicIdPartition, out: &mut Vec<Order>) {
         if let Some(stream) = self.streams.remove(&id) {
-            self.buffered_bytes -= stream.bytes();
+            self.held_bytes -= stream.held_bytes();
             self.turns.retain(|other| *other != id);
             self.asks.retain(|other| *other != id);
             out.push(Order::Disarm(id));
@@ -150,10 +151,11 @@ impl<C: Chunk> Fetcher<C> {
         self.asks.iter().filter(wanted).copied()
     }
 
-    /// Partitions that may be read and of which as much is buffered as may be. No request goes to
-    /// their leader: it would leave them out, so that the broker could park it for want of the
-    /// other partitions' records while the application empties what is buffered, and reading would
-    /// stand still for `fetch.max.wait.ms` each time (KAFKA-17182 has the same in Kafka's consumer).
+    /// Partitions that may be read and of which as much is buffered as may be. No request that may be
+    /// parked goes to their leader: it would leave them out, so that the broker could park it for want
+    /// of the other partitions' records while the application empties what is buffered, and reading
+    /// would stand still for `fetch.max.wait.ms` each time (KAFKA-17182 has the same in Kafka's
+    /// consumer).
     pub(crate) fn full(
         &self,
         may_read: impl Fn(TopicIdPartition) -> bool,
@@ -176,12 +178,13 @@ impl<C: Chunk> Fetcher<C> {
     }
 
     /// Asks a broker for these of its partitions, if there is room for an answer. `leaders`: how
-    /// many brokers share the room.
+    /// many brokers share the room. `at_once`: for what there is, however little.
     pub(crate) fn ask(
         &mut self,
         node: NodeId,
         partitions: &[(TopicIdPartition, Option<LeaderEpoch>)],
         leaders: usize,
+        at_once: bool,
     ) -> Option<Fetch> {
         assert!(!self.is_flying(node), "one fetch is in flight a broker");
         let bytes_max = self.room(partitions.len(), leaders)?;
@@ -200,7 +203,7 @@ impl<C: Chunk> Fetcher<C> {
         }
         self.flights.insert(node, flight);
         Some(Fetch {
-            wait_max_ms: self.limits.wait_max_ms,
+            wait_max_ms: if at_once { 0 } else { self.limits.wait_max_ms },
             bytes_min: self.limits.bytes_min,
             bytes_max,
             isolation: self.limits.isolation,
@@ -237,7 +240,7 @@ impl<C: Chunk> Fetcher<C> {
                         Isolation::ReadCommitted => fetched.last_stable,
                     };
                     if let Some(chunk) = fetched.chunk.filter(|chunk| !chunk.is_drained()) {
-                        self.buffered_bytes += chunk.buffered_bytes();
+                        self.held_bytes += chunk.held_bytes();
                         stream.next = stream.next.max(chunk.end_offset());
                         stream.chunks.push_back(chunk);
                         Self::to_back(&mut self.asks, id);
@@ -298,12 +301,12 @@ impl<C: Chunk> Fetcher<C> {
             if stream.chunks.is_empty() || !may_read(id) {
                 continue;
             }
-            let bytes_before = stream.bytes();
+            let held_before = stream.held_bytes();
             stream.take(id, &mut left, &mut harvest);
             if harvest.fault.is_some() {
                 stream.refetch(id, self.incarnations.start(), out);
             }
-            self.buffered_bytes = self.buffered_bytes - bytes_before + stream.bytes();
+            self.held_bytes = self.held_bytes - held_before + stream.held_bytes();
             served.push(id);
         }
         for id in served {
@@ -344,24 +347,30 @@ impl<C: Chunk> Fetcher<C> {
         let total = self.limits.bytes_max as usize;
         let least = (self.limits.partition_bytes_max as usize).min(total);
         for id in idle {
-            if self.buffered_bytes == 0 || total.saturating_sub(self.buffered_bytes) >= least {
+            if self.held_bytes == 0 || total.saturating_sub(self.held_bytes) >= least {
                 return;
             }
             if let Some(stream) = self.streams.get_mut(&id) {
-                self.buffered_bytes -= stream.bytes();
+                self.held_bytes -= stream.held_bytes();
                 stream.rewind(self.incarnations.start());
             }
         }
     }
 
+    /// Bytes of memory that what was fetched takes, until all of an answer's records of a partition
+    /// were returned.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
     /// Bytes that were fetched and not returned.
     pub(crate) fn buffered_bytes(&self) -> usize {
-        self.buffered_bytes
+        self.streams.values().map(Stream::buffered_bytes).sum()
     }
 
     fn room(&self, partitions: usize, leaders: usize) -> Option<u32> {
         let reserved: usize = self.flights.values().map(|flight| flight.reserved_bytes).sum();
-        let used = self.buffered_bytes + reserved;
+        let used = self.held_bytes + reserved;
         let total = self.limits.bytes_max as usize;
         let least = (self.limits.partition_bytes_max as usize).min(total);
         let room = total.saturating_sub(used);

@@ -13,7 +13,7 @@ use super::aborted::Aborted;
 use super::batch::{Head, offset};
 use super::read::Walk;
 use super::slice::{Run, Slice};
-use super::{AbortedTransaction, Batch, Batches, RecordError, RecordFault};
+use super::{AbortedTransaction, Batch, Batches, Compression, RecordError, RecordFault};
 
 /// How a chunk is read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -50,6 +50,8 @@ pub struct Chunk {
     leader_epoch: Option<LeaderEpoch>,
     next_offset: i64,
     end_offset: i64,
+    /// Of what came, bytes: all batches, and a truncated tail.
+    length: usize,
     decompressed_max: usize,
 }
 
@@ -73,7 +75,8 @@ impl Chunk {
             }
         };
         let tail = batches.remaining();
-        let checked = records.len() - tail;
+        let length = records.len();
+        let checked = length - tail;
         let starved = checked == 0 && tail > 0;
         let fault_after = fault_after.or_else(|| {
             starved.then(|| RecordFault::NoCompleteBatch { bytes: tail }.at(next_offset))
@@ -88,6 +91,7 @@ impl Chunk {
             leader_epoch: None,
             next_offset,
             end_offset,
+            length,
             // A frame is below 2 GiB; places in a body are 32 bits.
             decompressed_max: options.decompressed_max.min(u32::MAX as usize),
         }
@@ -119,6 +123,16 @@ impl Chunk {
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {
         self.batches.remaining() + self.open.as_ref().map_or(0, |open| open.rest.len())
+    }
+
+    /// How many bytes of memory it keeps, those of passed batches included: they lie in one piece
+    /// with the others. What was taken out of it keeps that piece too, for as long as it lives.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let open = self.open.as_ref();
+        let decompressed = open.map_or(0, |open| if open.is_apart { open.length } else { 0 });
+        let is_left = self.batches.remaining() > 0 || open.is_some_and(|open| !open.is_apart);
+        if is_left { self.length + decompressed } else { decompressed }
     }
 
     /// Whether nothing is left to take: neither records nor an error.
@@ -189,8 +203,10 @@ impl Chunk {
                 && batch.head.next_offset() > self.next_offset
             {
                 let rest = batch.body(self.decompressed_max)?;
-                let left = batch.head.record_count;
-                self.open = Some(OpenBatch { head: batch.head, rest, left, delta_min: 0 });
+                let is_apart = batch.compression() != Compression::None;
+                let (length, left) = (rest.len(), batch.head.record_count);
+                let head = batch.head;
+                self.open = Some(OpenBatch { head, rest, length, is_apart, left, delta_min: 0 });
                 return Ok(true);
             }
             if batch.head.next_offset() > self.next_offset {
@@ -219,6 +235,10 @@ impl Chunk {
 struct OpenBatch {
     head: Head,
     rest: Bytes,
+    /// Of the whole body, bytes.
+    length: usize,
+    /// Decompressed: in memory of its own.
+    is_apart: bool,
     left: u32,
     delta_min: i64,
 }

@@ -3,6 +3,7 @@
 use super::shape::Shape;
 use super::{Body, sentinel};
 use crate::record::{AbortedTransaction, Chunk, ChunkOptions};
+use bytes::Bytes;
 use evenkeel_core::request::{Fetch, FetchPartition, Fetched, Response};
 use evenkeel_core::{Isolation, Misbehaved};
 use evenkeel_spec::words::{ErrorCode, Offset, TopicId, TopicIdPartition};
@@ -37,6 +38,7 @@ pub(super) fn response(
     fetch: &Fetch,
     options: ChunkOptions,
 ) -> Result<(Response<Chunk>, i32), Misbehaved> {
+    let frame_length = body.frame.len();
     let answer: FetchResponse = body.decode(SHAPE)?;
     let throttle_ms = answer.throttle_time_ms;
     if let Some(code) = ErrorCode::from_number(answer.error_code) {
@@ -51,12 +53,26 @@ pub(super) fn response(
             let partition = TopicIdPartition::new(id, sentinel::partition(data.partition_index)?);
             // What was not asked for has no position here: it is dropped.
             if let Some(&offset) = asked.get(&partition) {
+                let mut data = data;
+                data.records = data.records.map(|records| own(records, frame_length));
                 fetched.insert(partition, read_partition(data, offset, fetch.isolation, options));
             }
         }
     }
     Ok((Response::Fetch(Ok(fetched)), throttle_ms))
 }
+
+/// Records that do not keep more memory than their own: where they are not nearly all of their frame,
+/// a copy. The partitions of one answer are read at different speeds, and one that is paused would
+/// keep the others' records, which nobody counts any more.
+fn own(records: Bytes, frame_length: usize) -> Bytes {
+    let is_most = records.len() >= frame_length - frame_length / 8;
+    if is_most && records.len() >= SHARED_MIN { records } else { Bytes::copy_from_slice(&records) }
+}
+
+/// A smaller frame may lie in a larger buffer together with others, bytes
+/// ([`FrameReader`](super::frame::FrameReader) reads ahead, into at most this much).
+const SHARED_MIN: usize = 64 << 10;
 
 fn read_partition(
     data: PartitionData,

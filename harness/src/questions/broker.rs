@@ -95,6 +95,10 @@ impl Chunk for Records {
         usize::try_from((self.end - self.next) * RECORD_BYTES).expect("it was allowed by a bound")
     }
 
+    fn held_bytes(&self) -> usize {
+        self.buffered_bytes()
+    }
+
     fn end_offset(&self) -> Offset {
         Offset(self.end)
     }

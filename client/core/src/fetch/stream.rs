@@ -29,8 +29,12 @@ pub(super) struct Stream<C> {
 }
 
 impl<C: Chunk> Stream<C> {
-    pub(super) fn bytes(&self) -> usize {
+    pub(super) fn buffered_bytes(&self) -> usize {
         self.chunks.iter().map(Chunk::buffered_bytes).sum()
+    }
+
+    pub(super) fn held_bytes(&self) -> usize {
+        self.chunks.iter().map(Chunk::held_bytes).sum()
     }
 
     pub(super) fn is_wanted(&self, bytes_max: usize) -> bool {
@@ -39,7 +43,8 @@ impl<C: Chunk> Stream<C> {
     }
 
     pub(super) fn is_full(&self, bytes_max: usize) -> bool {
-        self.chunks.len() >= CHUNKS_MAX || (!self.chunks.is_empty() && self.bytes() >= bytes_max)
+        self.chunks.len() >= CHUNKS_MAX
+            || (!self.chunks.is_empty() && self.buffered_bytes() >= bytes_max)
     }
 
     pub(super) fn on_error(&mut self, id: TopicIdPartition, code: ErrorCode, out: &mut Vec<Order>) {

@@ -32,6 +32,10 @@ impl Chunk for Records {
         usize::try_from((self.end - self.next) * 10).expect("small")
     }
 
+    fn held_bytes(&self) -> usize {
+        self.buffered_bytes()
+    }
+
     fn end_offset(&self) -> Offset {
         Offset(self.end)
     }
@@ -68,7 +72,7 @@ fn a_position_has_the_epoch_of_what_was_passed_last_and_none_if_that_has_none() 
     let mut seen = Vec::new();
     for (next, hidden, epoch) in [(0, 0, Some(4)), (5, 5, Some(6)), (10, 0, None)] {
         let partitions = [(A, None)];
-        fetcher.ask(NODE, &partitions, 1).expect("there is room");
+        fetcher.ask(NODE, &partitions, 1, false).expect("there is room");
         let end = next + 5;
         let records = Records { next, end, hidden, damaged: false, epoch };
         answer(&mut fetcher, NODE, &[(A, Ok(with(records)))]);
@@ -113,7 +117,7 @@ fn ask(
     ids: &[TopicIdPartition],
 ) -> Option<(Vec<u64>, u32)> {
     let ids: Vec<_> = ids.iter().map(|id| (*id, None)).collect();
-    let fetch = fetcher.ask(node, &ids, 1)?;
+    let fetch = fetcher.ask(node, &ids, 1, false)?;
     Some((fetch.partitions.iter().map(|p| p.offset.0).collect(), fetch.bytes_max))
 }
 

@@ -6,7 +6,7 @@ use super::{Purpose, Shell};
 use crate::position::Start;
 use crate::request::desk::{Peer, To};
 use crate::request::{EpochQuestion, ListOffset, Request};
-use crate::{Chunk, Incarnation, Output, Warning};
+use crate::{Chunk, Incarnation, Output, Time, Warning};
 use evenkeel_spec::words::{LeaderEpoch, NodeId, OffsetFetch, TopicIdPartition};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -181,25 +181,66 @@ impl<C: Chunk> Shell<C> {
         }
         // By turns: where there is no room for all of them at once, the first ones would take it all.
         let mut by_turns: Vec<_> = by_leader.into_iter().collect();
-        let after = by_turns.partition_point(|(leader, _)| Some(*leader) <= self.asked_last);
+        let after = by_turns.partition_point(|(leader, _)| Some(*leader) <= self.turns.last);
         by_turns.rotate_left(after);
+        let pace_ms = self.config.fetch_max_wait_ms.into();
         for (leader, partitions) in by_turns {
-            let is_flying = self.fetcher.is_flying(leader);
-            // The next heartbeat finds the connection free.
-            let is_due = self.parking_ms(Some(leader)) == Some(0);
-            if is_flying
-                || is_due
-                || full.contains(&leader)
-                || self.peers.is_backing_off(Peer::Node(leader))
+            let is_full = full.contains(&leader);
+            if !self.may_fetch(leader)
+                || (is_full && !self.turns.may_pass(leader, self.now, pace_ms))
             {
                 continue;
             }
-            if let Some(mut fetch) = self.fetcher.ask(leader, &partitions, leaders) {
-                self.asked_last = Some(leader);
+            if let Some(mut fetch) = self.fetcher.ask(leader, &partitions, leaders, is_full) {
+                self.turns.on_asked(leader);
+                if is_full {
+                    self.turns.on_passed(leader, self.now, pace_ms);
+                }
                 fetch.names = self.names(partitions.iter().map(|(id, _)| id));
                 let purpose = Purpose::Fetch(leader);
                 self.send_to(To::Leader(leader), Request::Fetch(fetch), purpose);
             }
         }
+    }
+
+    fn may_fetch(&self, leader: NodeId) -> bool {
+        // The next heartbeat finds the connection free.
+        let is_due = self.parking_ms(Some(leader)) == Some(0);
+        !self.fetcher.is_flying(leader) && !is_due && !self.peers.is_backing_off(Peer::Node(leader))
+    }
+}
+
+/// Which leader is asked for records next.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    /// Who was asked last.
+    last: Option<NodeId>,
+    /// When the application was given records last.
+    delivered_at: Option<Time>,
+    /// Who was asked for what there is beside a partition whose buffer is full, and when.
+    passed_at: BTreeMap<NodeId, Time>,
+}
+
+impl Turns {
+    /// The application was given records.
+    pub(super) fn on_delivered(&mut self, now: Time) {
+        self.delivered_at = Some(now);
+    }
+
+    /// Whether a leader may be asked although the buffer of one of its partitions is full: a slow
+    /// application would else read nothing of its others until that one is emptied. When records
+    /// were returned just now, which is when the others' are next in turn, and once a `pace_ms`.
+    fn may_pass(&self, leader: NodeId, now: Time, pace_ms: u64) -> bool {
+        let is_early = |at: &Time| now.since(*at) < pace_ms;
+        self.delivered_at == Some(now) && !self.passed_at.get(&leader).is_some_and(is_early)
+    }
+
+    fn on_asked(&mut self, leader: NodeId) {
+        self.last = Some(leader);
+    }
+
+    fn on_passed(&mut self, leader: NodeId, now: Time, pace_ms: u64) {
+        self.passed_at.retain(|_, at| now.since(*at) < pace_ms);
+        self.passed_at.insert(leader, now);
     }
 }

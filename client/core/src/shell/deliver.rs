@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 impl<C: Chunk> Shell<C> {
     /// Ends the poll with what there is, if it is open and everything before it was taken. Says
-    /// whether less is buffered now, so that more may be fetched.
+    /// whether more may be fetched now.
     pub(super) fn deliver(&mut self) -> bool {
         let is_taken = self.application.taken == self.application.delivered;
         // What the group ordered last may withhold or release: carried out before anything is
@@ -18,13 +18,14 @@ impl<C: Chunk> Shell<C> {
             return false;
         }
         let fault_first = self.application.fault_first;
-        let buffered_before = self.fetcher.buffered_bytes();
+        let delivered_before = self.application.delivered;
+        let held_before = self.fetcher.held_bytes();
         let delivered =
             (fault_first && self.deliver_fault()) || self.deliver_records() || self.deliver_fault();
         if !delivered {
             self.tell_stuck();
         }
-        self.fetcher.buffered_bytes() < buffered_before
+        self.fetcher.held_bytes() < held_before || self.application.delivered > delivered_before
     }
 
     fn deliver_records(&mut self) -> bool {
@@ -48,6 +49,7 @@ impl<C: Chunk> Shell<C> {
         let application = &mut self.application;
         application.delivered += 1;
         application.fault_first = true;
+        self.turns.on_delivered(self.now);
         // What was withheld meanwhile must not count as given to the application just now.
         let (returned, kept): (BTreeMap<_, _>, _) = std::mem::take(&mut application.skipped)
             .into_iter()

@@ -368,7 +368,7 @@ impl<C: Chunk> Shell<C> {
             Reason::BufferHeld { broker }
         } else {
             debug_assert!(!self.fetcher.has_room(), "nothing keeps it from being asked for");
-            Reason::BufferFull { buffered: self.fetcher.buffered_bytes() }
+            Reason::BufferFull { buffered: self.fetcher.held_bytes() }
         }
     }
 

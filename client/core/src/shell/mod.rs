@@ -81,8 +81,7 @@ pub struct Shell<C: Chunk> {
     lookup: Option<Incarnation>,
     /// A lookup of committed offsets for positions is outstanding: one at a time.
     positions_asked: bool,
-    /// The leader that was asked for records last.
-    asked_last: Option<NodeId>,
+    turns: ask::Turns,
     /// Every known broker failed, and the bootstrap servers did not answer yet.
     rebootstrapping: bool,
     /// What was buffered when the end began, bytes.
@@ -256,7 +255,7 @@ impl<C: Chunk> Shell<C> {
             owned: Partitions::new(),
             lookup: None,
             positions_asked: false,
-            asked_last: None,
+            turns: ask::Turns::default(),
             rebootstrapping: false,
             discarded_bytes: 0,
             left: None,
@@ -364,10 +363,11 @@ impl<C: Chunk> Shell<C> {
         self.peers.of(connection)
     }
 
-    /// Bytes that were fetched and not returned yet.
+    /// Bytes of memory that fetched records take, until all of one answer's of their partition were
+    /// returned: what `fetch.max.bytes` bounds.
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {
-        self.fetcher.buffered_bytes()
+        self.fetcher.held_bytes()
     }
 
     /// The group's side, to look at.

@@ -81,6 +81,10 @@ impl Chunk for Records {
         usize::from(!self.is_drained())
     }
 
+    fn held_bytes(&self) -> usize {
+        self.buffered_bytes()
+    }
+
     fn end_offset(&self) -> Offset {
         Offset(self.end)
     }

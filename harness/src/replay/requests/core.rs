@@ -78,6 +78,10 @@ impl Chunk for NoRecords {
         match *self {}
     }
 
+    fn held_bytes(&self) -> usize {
+        self.buffered_bytes()
+    }
+
     fn end_offset(&self) -> Offset {
         match *self {}
     }

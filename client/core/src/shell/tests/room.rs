@@ -60,3 +60,49 @@ fn a_coordinator_that_loses_a_lookup_of_offsets_is_looked_up_again() {
     let lookups = world.sent.iter().filter(|(_, _, request)| *request == Request::FindCoordinator);
     assert_eq!(lookups.count(), 2);
 }
+
+/// 2,000 records of one partition are buffered, which a slow application needs 40 polls for.
+#[test]
+fn a_slow_backlog_does_not_keep_the_other_partitions_of_its_leader_from_being_read() {
+    let mut config = config();
+    config.has_group = false;
+    (config.max_partition_fetch_bytes, config.max_poll_records) = (100_000, 50);
+    let mut world = assigned(config, &[10_000, 0]);
+    world.log("t").leaders = vec![NODES[0]; 2];
+    world.consume(1_050);
+    world.run(2_000);
+    world.log("t").ends[1] = 3;
+    let mut polls = 0;
+    loop {
+        polls += 1;
+        let delivery = world.poll(1_000).expect("records");
+        if delivery.parts.iter().any(|part| part.partition == partition("t", 1)) {
+            break;
+        }
+        assert!(polls < 4, "{delivery:?}");
+        world.run(1_000);
+    }
+}
+
+/// Else each delivery would cost a request.
+#[test]
+fn a_backlog_beside_partitions_without_records_costs_one_request_more_in_fetch_max_wait_ms() {
+    let mut config = config();
+    config.has_group = false;
+    (config.max_partition_fetch_bytes, config.max_poll_records) = (100_000, 1);
+    let mut world = assigned(config, &[10_000, 0]);
+    world.log("t").leaders = vec![NODES[0]; 2];
+    world.consume(10);
+    world.run(1_000);
+    let before = world.sent.len();
+    for _ in 0..400 {
+        world.poll(1_000).expect("records");
+        world.run(5);
+    }
+    let requests: Vec<_> = world.sent[before..].iter().collect();
+    let at_once = requests.iter().filter(
+        |(_, _, request)| matches!(request, Request::Fetch(fetch) if fetch.wait_max_ms == 0),
+    );
+    assert!((4..=5).contains(&at_once.count()), "{requests:?}");
+    assert!(requests.len() <= 6, "{requests:?}");
+}
