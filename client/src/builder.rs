@@ -6,11 +6,18 @@ use crate::consumer::Consumer;
 use crate::net::transport::{Connector, Tcp};
 use crate::recorder::Sink;
 use crate::telemetry::{Links, Metrics};
+use evenkeel_core::request::queue::Lane;
+use evenkeel_core::request::{Counts, Kind};
 use evenkeel_core::{CoordinatorConnection, OffsetReset};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+/// Who is told what became of all requests.
+pub(crate) type EndWatch = oneshot::Sender<BTreeMap<(Lane, Kind), Counts>>;
 
 /// Configures a [`Consumer`]. Made by [`Consumer::builder`].
 ///
@@ -25,6 +32,7 @@ pub struct ConsumerBuilder {
     runtime: Option<Handle>,
     seed: Option<u64>,
     record: Option<Sink>,
+    watch: Option<EndWatch>,
     links: Links,
     #[cfg(feature = "otel")]
     meter: Option<opentelemetry::metrics::Meter>,
@@ -40,6 +48,7 @@ impl ConsumerBuilder {
             runtime: None,
             seed: None,
             record: None,
+            watch: None,
             links: Links::No,
             #[cfg(feature = "otel")]
             meter: None,
@@ -180,6 +189,14 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Tells what became of all requests when the consumer has ended, also where it was dropped and
+    /// nobody is given a report: for tests.
+    #[doc(hidden)]
+    pub fn watch_end(mut self, watch: EndWatch) -> Self {
+        self.watch = Some(watch);
+        self
+    }
+
     /// Links the span of each poll to those of the records' producers, as far as their header
     /// `traceparent` names them (W3C Trace Context): at most 128 a poll. Off by default; on, and
     /// where somebody listens, each record's headers are looked at. See [`crate::telemetry`].
@@ -224,9 +241,10 @@ impl ConsumerBuilder {
         });
         #[cfg(not(feature = "otel"))]
         let metrics = Metrics::default();
-        let Self { connector, runtime, seed, record, links, .. } = self;
+        let Self { connector, runtime, seed, record, watch, links, .. } = self;
         let (group, auto_commit) = (config.group_id.clone(), config.core.auto_commit);
-        let (link, told) = Start { config, connector, runtime, seed, record, metrics }.start()?;
+        let start = Start { config, connector, runtime, seed, record, watch, metrics };
+        let (link, told) = start.start()?;
         Ok(Consumer::new(group, auto_commit, link, told, links))
     }
 

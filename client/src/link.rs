@@ -293,6 +293,11 @@ impl Link {
         self.messages.is_closed()
     }
 
+    /// Fails where nobody is there to be asked.
+    pub(crate) fn alive(&self) -> Result<(), Unanswered> {
+        if self.is_over() { Err(self.unanswered()) } else { Ok(()) }
+    }
+
     /// Nobody answers: the consumer was closed, or its background died.
     fn unanswered(&self) -> Unanswered {
         if self.death.get().is_some_and(|reason| &**reason == CLOSED) {

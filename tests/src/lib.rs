@@ -4,6 +4,7 @@
 //! A peer that cannot be had on this machine is a [`setup::SetupError::Missing`]: a test reports
 //! itself as ignored with that reason, and fails where `CI=true`.
 
+pub mod api;
 pub mod foreign;
 pub mod kafka;
 pub mod ledger;

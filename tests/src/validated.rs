@@ -1,13 +1,14 @@
 //! Every run of evenkeel's in a test is recorded and held against the model: always, also where a
 //! test is about something else. Those of one group are held against each other, too. With `EVENKEEL_RUNS=<folder>` they are kept there.
 
-use evenkeel::ConsumerBuilder;
+use evenkeel::{ConsumerBuilder, Counts, Kind, Lane};
 use evenkeel_harness::validate::{GroupVerdict, Run, Verdict, validate, validate_group};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::oneshot;
 
 /// A run that is being recorded. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -72,7 +73,8 @@ pub fn check_group<T: AsRef<str>>(texts: &[T]) -> Result<(), String> {
 }
 
 /// As long as it lives, what [`recorded`] builds on this thread is recorded; when it is dropped, all
-/// of it must be permitted, else the test fails.
+/// of it must be permitted, and of every consumer that has ended each request must have ended once
+/// (Q7), else the test fails.
 #[derive(Debug)]
 #[must_use = "it checks when it is dropped"]
 pub struct Validated(());
@@ -92,8 +94,13 @@ impl Drop for Validated {
             return;
         }
         let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (number, (group, recording)) in recordings.into_iter().enumerate() {
+        for (number, recorded) in recordings.into_iter().enumerate() {
+            let Recorded { group, recording, mut requests } = recorded;
             keep(number, &recording);
+            // Of one that was dropped and whose test is over, nobody says it.
+            for (of, counts) in requests.try_recv().into_iter().flatten() {
+                assert_eq!(counts.asked, counts.ended(), "Q7, {of:?}: every request ends once");
+            }
             if let Err(why) = recording.check() {
                 panic!("a run of this test is not permitted: {why}");
             }
@@ -127,11 +134,12 @@ pub fn recorded_in(group: String, builder: ConsumerBuilder) -> ConsumerBuilder {
 
 fn record(builder: ConsumerBuilder, group: Option<String>) -> ConsumerBuilder {
     let recording = Recording::default();
+    let (watch, requests) = oneshot::channel();
     RECORDINGS.with_borrow_mut(|recordings| {
         let recordings = recordings.as_mut().expect("a test begins with Validated::begin");
-        recordings.push((group, recording.clone()));
+        recordings.push(Recorded { group, recording: recording.clone(), requests });
     });
-    builder.record_run(recording)
+    builder.record_run(recording).watch_end(watch)
 }
 
 /// Writes a run to the folder that `EVENKEEL_RUNS` names, under the test's name.
@@ -143,8 +151,14 @@ fn keep(number: usize, recording: &Recording) {
     std::fs::write(&file, recording.text()).expect("EVENKEEL_RUNS is a folder");
 }
 
-/// A run, and the group whose other runs it is held against.
-type Recorded = (Option<String>, Recording);
+/// A consumer that is watched.
+struct Recorded {
+    /// Whose other runs it is held against.
+    group: Option<String>,
+    recording: Recording,
+    /// What became of all its requests, once it has ended.
+    requests: oneshot::Receiver<BTreeMap<(Lane, Kind), Counts>>,
+}
 
 thread_local! {
     static RECORDINGS: RefCell<Option<Vec<Recorded>>> = const { RefCell::new(None) };

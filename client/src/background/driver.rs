@@ -9,6 +9,7 @@ use super::lease::Leases;
 use super::rebalance::Rebalances;
 use super::trace;
 use super::{Event, Note, Shown, Start, Teller};
+use crate::builder::EndWatch;
 use crate::link::{Message, Messages};
 use crate::net::connection::{NetEvent, News};
 use crate::net::last::LastWords;
@@ -60,6 +61,7 @@ pub(super) struct Driver {
     /// What is assigned, if it was the last thing that the handle was told.
     note: Option<Note>,
     recorder: Option<Recorder>,
+    watch: Option<EndWatch>,
     frame_max: u32,
     /// Connections that end with the consumer.
     last: LastWords,
@@ -86,7 +88,7 @@ impl Driver {
         events: mpsc::UnboundedSender<Queued<Event>>,
         shown: Shown,
     ) -> Self {
-        let Start { mut config, connector, seed, record, metrics, runtime } = start;
+        let Start { mut config, connector, seed, record, watch, metrics, runtime } = start;
         let teller = match runtime {
             Some(_) => Teller::here(),
             None => Teller::aside(metrics.clone()),
@@ -102,6 +104,7 @@ impl Driver {
         let recorder = record.map(|sink| Recorder::new(sink, &config));
         Self {
             recorder,
+            watch,
             frame_max: config.core.fetch_max_bytes.saturating_add(FRAME_SLACK),
             codec: Codec {
                 group,
@@ -325,6 +328,10 @@ impl Driver {
         self.last.write(&mut self.net).await;
         self.rebalances.on_left();
         self.teller.flush();
+        if let Some(watch) = self.watch.take() {
+            // Who does not watch any more need not know.
+            let _ = watch.send(report.requests.clone());
+        }
         match self.closing.take() {
             // A caller that is gone has chosen not to know.
             Some(closing) => drop(closing.send(report)),

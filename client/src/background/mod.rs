@@ -17,6 +17,7 @@ pub(crate) use callback::{CallbackSpan, Within};
 pub(crate) use lease::Lease;
 pub(crate) use trace::{micros, named, refused, said};
 
+use crate::builder::EndWatch;
 use crate::config::{Config, ConfigError};
 use crate::link::{CLOSED, Link, Messages};
 use crate::net::transport::Connector;
@@ -140,6 +141,8 @@ pub(crate) struct Start {
     pub(crate) seed: Option<u64>,
     /// Where the run is written to; `None`: nowhere.
     pub(crate) record: Option<Sink>,
+    /// Who is told what became of all requests, at the end.
+    pub(crate) watch: Option<EndWatch>,
     pub(crate) metrics: Metrics,
 }
 

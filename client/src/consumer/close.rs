@@ -83,6 +83,10 @@ impl Consumer {
             }
             Err(_) => report.died = Some(self.link.died().reason),
         }
+        #[cfg(debug_assertions)]
+        for (of, counts) in &report.requests {
+            assert_eq!(counts.asked, counts.ended(), "Q7, {of:?}: every request ends once");
+        }
         let lost = report.requests.iter().filter(|(_, counts)| counts.completed < counts.asked);
         for ((lane, kind), counts) in lost {
             tracing::debug!(

@@ -191,6 +191,8 @@ impl Consumer {
         partitions: BTreeSet<TopicPartition>,
         to: Seek,
     ) -> Result<(), PositionError> {
+        // What was assigned is not any more, and nobody is asked where nothing is named.
+        self.link().alive()?;
         let assigned = self.assignment();
         if let Some(stranger) = partitions.difference(assigned).next() {
             return Err(PositionError::NotAssigned { partition: stranger.clone() });

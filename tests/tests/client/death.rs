@@ -1,11 +1,12 @@
 //! The background ends: by a panic at each of its steps, by its runtime's shutdown, by an abort.
 //! Whoever waits is told at once, nothing hangs, and nothing is left open.
 
+use crate::calls::{call, calls};
 use crate::support::{InMemory, Read, SECOND, append_numbered, member, read, unrecorded};
 use evenkeel::{
-    Address, BackgroundDied, CommitError, Connecting, Connector, Consumer, ListenerError,
-    LookupError, PollError, PositionError, RebalanceContext, RebalanceListener, Stream,
-    SubscribeError, TopicPartition,
+    Address, BackgroundDied, CommitError, Connecting, Connector, Consumer, Lifecycle,
+    ListenerError, LookupError, PollError, PositionError, RebalanceContext, RebalanceListener,
+    Stream, SubscribeError, TopicPartition,
 };
 use evenkeel_broker::{Before, Cluster, Gate, Request};
 use evenkeel_tests::validated::{Recording, Validated, recorded};
@@ -159,25 +160,15 @@ async fn live(consumer: &mut Consumer, phase: &Phase) -> Result<Read, Background
 /// After its background's death every call says so at once.
 async fn assert_dead(consumer: &mut Consumer, why: &BackgroundDied) {
     let begin = Instant::now();
-    let at = TopicPartition::new("t", 0);
-    let again: [Result<(), BackgroundDied>; 11] = [
-        death(consumer.poll(60 * SECOND).await).map(drop),
-        death(consumer.subscribe(["t"]).await),
-        death(consumer.subscribe_with(["t"], Slow(Phase::default())).await),
-        death(consumer.unsubscribe().await),
-        death(consumer.commit().await),
-        death(consumer.commit_offsets([]).await),
-        death(consumer.committer().commit().await),
-        death(consumer.position(&at).await).map(drop),
-        death(consumer.committed([at.clone()]).await).map(drop),
-        death(consumer.seek(&at, 0).await),
-        death(tokio::try_join!(consumer.pause([at.clone()]), consumer.resume([at])).map(drop)),
-    ];
-    for outcome in again {
-        assert_eq!(outcome.as_ref(), Err(why));
+    for name in calls().filter(|name| *name != "close") {
+        let failed = call(name, consumer).await.expect_err(name);
+        assert_eq!(failed.died(), Some(why), "{name}: {failed:?}");
     }
-    let streamed = consumer.records().next().await.expect("the error comes first");
-    assert_eq!(death(streamed).map(drop).as_ref(), Err(why));
+    // Who names nothing is told so as well.
+    assert_eq!(death(consumer.seek_to_end([]).await).as_ref(), Err(why));
+    assert_eq!(death(consumer.commit_offsets([]).await).as_ref(), Err(why));
+    assert_eq!(consumer.lifecycle(), Lifecycle::Down);
+    assert_eq!(consumer.observer().lifecycle(), Lifecycle::Down);
     assert_eq!(begin.elapsed(), Duration::ZERO, "they fail at once");
 }
 
@@ -340,6 +331,44 @@ fn a_runtime_that_is_shut_down_fails_whoever_waits() {
             tokio::task::yield_now().await;
         }
     });
+}
+
+/// Real time: by default the background has a thread of its own, which dies.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_panic_on_the_backgrounds_own_thread_fails_whoever_waits_and_every_later_call() {
+    let cluster = Cluster::builder().topic("t", 1).build().expect("a cluster");
+    append_numbered(&cluster, "t", 1, 5);
+    let (gate, open, run) = (hold(&cluster), Arc::<AtomicU64>::default(), Recording::default());
+    let bomb = Bomb::at(u64::MAX);
+    let connector = Fragile(Bomb::at(0), InMemory::of(&cluster), Arc::clone(&open));
+    let mut consumer = Consumer::builder()
+        .bootstrap_servers(cluster.bootstrap_servers())
+        .group_id("g")
+        .property("auto.offset.reset", "earliest")
+        .connector(connector)
+        .record_run(Mined(bomb.clone(), run.clone()))
+        .build()
+        .expect("valid");
+    consumer.subscribe(["t"]).await.expect("subscribed");
+    let mut got = Read::default();
+    read(&mut consumer, &mut got, 5).await;
+    let waiting = consumer.commit_async();
+    assert_ne!(consumer.lifecycle(), Lifecycle::Down);
+    bomb.left.store(1, Ordering::Relaxed);
+    let waits = async { tokio::join!(waiting, consumer.poll(60 * SECOND)) };
+    let (commit, poll) = timeout(30 * SECOND, waits).await.expect("nobody hangs");
+    let died = death(commit).expect_err("nobody answers any more");
+    assert!(died.reason.contains("it panicked: the bomb"), "{died}");
+    assert_eq!(death(poll).map(drop), Err(died.clone()));
+    for name in calls().filter(|name| *name != "close") {
+        let failed = timeout(SECOND, call(name, &mut consumer)).await.expect(name);
+        assert_eq!(failed.expect_err(name).died(), Some(&died), "{name}");
+    }
+    assert_eq!(consumer.lifecycle(), Lifecycle::Down);
+    assert!(consumer.close(SECOND).await.died.is_some());
+    assert_eq!(open.load(Ordering::Relaxed), 0, "the client's ends");
+    gate.open(Before::Process);
+    run.check().expect("what it did until then is permitted");
 }
 
 /// Connects in memory and counts what is open; its own code explodes at the n-th use.

@@ -3,6 +3,7 @@
 
 mod assign;
 mod callbacks;
+mod calls;
 mod cancel;
 mod death;
 mod diagnose;
@@ -13,6 +14,7 @@ mod listeners;
 mod liveness;
 mod lookup;
 mod outage;
+mod overload;
 mod pattern;
 mod quiet;
 mod sockets;

@@ -1,27 +1,31 @@
 //! No call takes longer than it may, whatever the brokers do: every call that waits in every
 //! situation, in virtual time. `default.api.timeout.ms` is 5 s here; `poll` and `close` are given 3 s.
 
+use crate::calls::{
+    CALLBACK_CALLS, Failure, Handles, OUTLIVING_CALLS, OWN, call, callback_call, calls, word,
+};
 use crate::listeners::Endless;
 use crate::support::{InMemory, Read, SECOND, append_numbered, read, unrecorded};
 use evenkeel::{
-    Address, Commit, Committed, ConnectError, Connecting, Connector, Consumer, ErrorCode,
-    ListenerError, ListenerMethod, Offset, RebalanceContext, RebalanceListener, Stream,
-    TopicPartition,
+    Address, Commit, Committer, ConnectError, Connecting, Connector, Consumer, ErrorCode,
+    ListenerError, ListenerMethod, RebalanceContext, RebalanceListener, Stream, TopicPartition,
 };
 use evenkeel_broker::{After, Answer, Before, Cluster, Gate, Interceptor, Request};
 use std::collections::BTreeMap;
-use std::fmt::Debug;
 use std::future::pending;
 use std::time::Duration;
 use tokio::io::{DuplexStream, duplex};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::time::{Instant, sleep, timeout};
 
 const API: Duration = Duration::from_secs(5);
-const OWN: Duration = Duration::from_secs(3);
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Situation {
-    /// Never subscribed.
+    /// It has read everything, and nothing is amiss.
+    Well,
+    /// Never subscribed, nor assigned.
     New,
     /// Nobody listens, from the beginning.
     NoBroker,
@@ -47,7 +51,8 @@ enum Situation {
     MidCallback,
 }
 
-const SITUATIONS: [Situation; 12] = [
+const SITUATIONS: [Situation; 13] = [
+    Situation::Well,
     Situation::New,
     Situation::NoBroker,
     Situation::SilentBroker,
@@ -61,6 +66,37 @@ const SITUATIONS: [Situation; 12] = [
     Situation::MidRebalance,
     Situation::MidCallback,
 ];
+
+impl Situation {
+    /// Whether it comes over a consumer that has read everything.
+    fn befalls(self) -> bool {
+        !matches!(
+            self,
+            Self::New
+                | Self::NoBroker
+                | Self::SilentBroker
+                | Self::CoordinatorMissing
+                | Self::MidRebalance
+                | Self::MidCallback
+        )
+    }
+}
+
+/// How a consumer comes by its partitions.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Way {
+    /// By its group, with a listener.
+    Subscribed,
+    /// By its application; the group is there for its offsets.
+    Assigned,
+}
+
+impl Way {
+    fn has(self, situation: Situation) -> bool {
+        let rebalances = matches!(situation, Situation::MidRebalance | Situation::MidCallback);
+        self == Self::Subscribed || !rebalances
+    }
+}
 
 /// Answers nothing to anybody, and keeps what is connected.
 #[derive(Debug, Default)]
@@ -100,7 +136,7 @@ struct World {
     _commits: Vec<Commit>,
 }
 
-async fn world(situation: Situation) -> World {
+async fn world(situation: Situation, way: Way) -> World {
     let cluster = Cluster::builder().topic("t", 2).build().expect("a cluster");
     append_numbered(&cluster, "t", 2, 10);
     let builder = unrecorded(&cluster, "g", 1).default_api_timeout(API);
@@ -110,20 +146,25 @@ async fn world(situation: Situation) -> World {
         _ => builder.connector(InMemory::of(&cluster)),
     };
     let mut consumer = builder.build().expect("valid");
-    let (mut other, mut commits) = (None, Vec::new());
-    let lookup = |request: &Request| request.api_key == 10;
-    let missing = move |request: &Request| {
-        if lookup(request) {
-            Before::Forge(ErrorCode::CoordinatorNotAvailable)
-        } else {
-            Before::Process
-        }
-    };
     if situation == Situation::CoordinatorMissing {
-        cluster.intercept(missing);
+        cluster.intercept(|request: &Request| match request.api_key {
+            10 => Before::Forge(ErrorCode::CoordinatorNotAvailable),
+            _ => Before::Process,
+        });
     }
-    if situation != Situation::New {
-        consumer.subscribe_with(["t"], Endless(ListenerMethod::Revoked)).await.expect("subscribed");
+    match (situation, way) {
+        (Situation::New, _) => {}
+        (Situation::Well, Way::Subscribed) => {
+            consumer.subscribe(["t"]).await.expect("subscribed");
+        }
+        (_, Way::Subscribed) => {
+            let endless = Endless(ListenerMethod::Revoked);
+            consumer.subscribe_with(["t"], endless).await.expect("subscribed");
+        }
+        (_, Way::Assigned) => {
+            let both = [0, 1].map(|index| TopicPartition::new("t", index));
+            consumer.assign(both).await.expect("assigned");
+        }
     }
     match situation {
         Situation::New => {}
@@ -133,7 +174,28 @@ async fn world(situation: Situation) -> World {
         }
         _ => read(&mut consumer, &mut Read::default(), 20).await,
     }
-    let gate = Gate::<Before>::new();
+    let mut other = None;
+    if matches!(situation, Situation::MidRebalance | Situation::MidCallback) {
+        other = Some(joining(&cluster).await);
+        if situation == Situation::MidCallback {
+            assert!(consumer.poll(6 * SECOND).await.expect("poll goes well").is_empty());
+        }
+    }
+    let commits = befall(&cluster, &consumer.committer(), situation).await;
+    World { consumer, _cluster: cluster, _other: other, _commits: commits }
+}
+
+/// Another member, which waits for its share.
+async fn joining(cluster: &Cluster) -> Consumer {
+    let mut second = unrecorded(cluster, "g", 2).build().expect("valid");
+    second.subscribe(["t"]).await.expect("subscribed");
+    second.poll(10 * SECOND).await.expect("poll goes well");
+    second
+}
+
+/// What comes over a consumer that has read everything; the commits that must be kept for it.
+async fn befall(cluster: &Cluster, committer: &Committer, situation: Situation) -> Vec<Commit> {
+    let (gate, mut commits) = (Gate::<Before>::new(), Vec::new());
     match situation {
         Situation::FallenSilent => cluster.intercept(move |_: &Request| Before::Hold(gate.clone())),
         Situation::Gone => {
@@ -151,7 +213,7 @@ async fn world(situation: Situation) -> World {
                 if request.api_key == 8 { Before::Hold(gate.clone()) } else { Before::Process }
             });
             for _ in 0..20 {
-                commits.extend((0..100).map(|_| consumer.commit_async()));
+                commits.extend((0..100).map(|_| committer.commit()));
                 tokio::task::yield_now().await;
             }
         }
@@ -163,122 +225,211 @@ async fn world(situation: Situation) -> World {
             });
             sleep(6 * SECOND).await;
         }
-        Situation::MidRebalance | Situation::MidCallback => {
-            let mut second = unrecorded(&cluster, "g", 2).build().expect("valid");
-            second.subscribe(["t"]).await.expect("subscribed");
-            second.poll(10 * SECOND).await.expect("poll goes well");
-            other = Some(second);
-            if situation == Situation::MidCallback {
-                assert!(consumer.poll(6 * SECOND).await.expect("poll goes well").is_empty());
-            }
-        }
         _ => {}
     }
-    World { consumer, _cluster: cluster, _other: other, _commits: commits }
+    commits
 }
 
-const CALLS: [&str; 24] = [
-    "poll",
-    "subscribe",
-    "subscribe_with",
-    "unsubscribe",
-    "commit",
-    "commit_offsets",
-    "commit_async",
-    "Committer::commit",
-    "position",
-    "committed",
-    "seek",
-    "pause",
-    "resume",
-    "subscribe(none)",
-    "close",
-    "beginning_offsets",
-    "end_offsets",
-    "offsets_for_times",
-    "partitions_for",
-    "list_topics",
-    "seek_to_end",
-    "diagnose",
-    "describe_group",
-    "subscribe_pattern",
-];
+/// How a call ended, in a word; the consumer, unless it was closed.
+async fn called(name: &str, mut consumer: Consumer) -> (&'static str, Option<Consumer>) {
+    if name == "close" {
+        let report = consumer.close(OWN).await;
+        return (if report.left { "left" } else { "not left" }, None);
+    }
+    let outcome = call(name, &mut consumer).await;
+    (word(&outcome), Some(consumer))
+}
 
-/// How a call ended, in few words.
-fn told<T>(outcome: Result<T, impl Debug>) -> String {
-    match outcome {
-        Ok(_) => "ok".to_owned(),
-        Err(error) => {
-            let text = format!("{error:?}");
-            text.split([' ', '(']).next().unwrap_or_default().to_owned()
-        }
+/// What a call ends with where nothing is amiss.
+fn expected(way: Way, name: &str) -> &'static str {
+    let subscribes = name.starts_with("subscribe") && name != "subscribe(none)";
+    match way {
+        _ if name == "close" => "left",
+        Way::Subscribed if name == "assign" => "Exclusive",
+        Way::Assigned if subscribes => "Exclusive",
+        // There is no such group.
+        Way::Assigned if name.ends_with("describe_group") => "Refused",
+        _ => "ok",
     }
 }
 
-async fn call(name: &str, mut consumer: Consumer) -> (String, Option<Consumer>) {
-    let at = TopicPartition::new("t", 0);
-    let told = match name {
-        "poll" => told(consumer.poll(OWN).await),
-        "subscribe" => told(consumer.subscribe(["u"]).await),
-        "subscribe_with" => {
-            told(consumer.subscribe_with(["u"], Endless(ListenerMethod::Revoked)).await)
-        }
-        "subscribe(none)" => told(consumer.subscribe(Vec::<String>::new()).await),
-        "subscribe_pattern" => told(consumer.subscribe_pattern("u.*").await),
-        "unsubscribe" => told(consumer.unsubscribe().await),
-        "commit" => told(consumer.commit().await),
-        "commit_offsets" => told(consumer.commit_offsets([(at, Committed::at(Offset(3)))]).await),
-        "commit_async" => told(consumer.commit_async().await),
-        "Committer::commit" => told(consumer.committer().commit().await),
-        "position" => told(consumer.position(&at).await),
-        "committed" => told(consumer.committed([at]).await),
-        "beginning_offsets" => told(consumer.beginning_offsets([at]).await),
-        "end_offsets" => told(consumer.end_offsets([at]).await),
-        "offsets_for_times" => told(consumer.offsets_for_times([(at, 0)]).await),
-        "partitions_for" => told(consumer.partitions_for("v").await),
-        "list_topics" => told(consumer.list_topics().await),
-        "seek_to_end" => told(consumer.seek_to_end([at]).await),
-        "diagnose" => told(consumer.diagnose().await),
-        "describe_group" => told(consumer.describe_group().await),
-        "seek" => told(consumer.seek(&at, 3).await),
-        "pause" => told(consumer.pause([at]).await),
-        "resume" => told(consumer.resume([at]).await),
-        "close" => {
-            let report = consumer.close(OWN).await;
-            return (if report.left { "left" } else { "not left" }.to_owned(), None);
-        }
-        other => panic!("no such call: {other}"),
-    };
-    (told, Some(consumer))
-}
+/// A timer of the runtime is at most a millisecond late.
+const LATE: Duration = Duration::from_millis(2);
 
-#[tokio::test(start_paused = true)]
-async fn every_call_in_every_situation_ends_within_its_timeout() {
-    let mut table = BTreeMap::new();
-    for situation in SITUATIONS {
-        for name in CALLS {
-            let World { consumer, _cluster, _other, _commits } = world(situation).await;
+async fn every_call_is_in_time(way: Way) {
+    let mut late = BTreeMap::new();
+    let mut cells = 0;
+    for situation in SITUATIONS.into_iter().filter(|situation| way.has(*situation)) {
+        for name in calls() {
+            let World { consumer, _cluster, _other, _commits } = world(situation, way).await;
             let begin = Instant::now();
-            let ended = timeout(600 * SECOND, call(name, consumer)).await;
+            let ended = timeout(600 * SECOND, called(name, consumer)).await;
             let (told, consumer) = ended.unwrap_or_else(|_| panic!("{name} hangs: {situation:?}"));
             let took = begin.elapsed();
             eprintln!("{situation:?} {name}: {told} after {took:?}");
-            if name == "diagnose" {
-                assert_eq!((told.as_str(), took), ("ok", Duration::ZERO), "{situation:?}");
+            cells += 1;
+            if situation == Situation::Well {
+                assert_eq!(told, expected(way, name), "{way:?} {name}");
             }
-            let allowed = if matches!(name, "poll" | "close") { OWN } else { API };
-            // A timer of the runtime is at most a millisecond late.
-            if took > allowed + Duration::from_millis(2) {
-                table.insert((situation, name), took);
+            if name.ends_with("diagnose") {
+                assert_eq!((told, took), ("ok", Duration::ZERO), "{situation:?}");
+            }
+            let has_own = matches!(name, "poll" | "close" | "records" | "stream");
+            let has_own = has_own || name == "RecordStream::next";
+            if took > LATE + if has_own { OWN } else { API } {
+                late.insert((situation, name), took);
             }
             if let Some(consumer) = consumer {
                 let begin = Instant::now();
                 consumer.close(OWN).await;
-                assert!(begin.elapsed() <= OWN + Duration::from_millis(2), "close after {name}");
+                assert!(begin.elapsed() <= OWN + LATE, "close after {name}");
             }
         }
     }
-    assert!(table.is_empty(), "too late: {table:#?}");
+    eprintln!("{cells} cells");
+    assert!(late.is_empty(), "too late: {late:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_call_in_every_situation_ends_within_its_timeout() {
+    every_call_is_in_time(Way::Subscribed).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_call_of_a_manually_assigned_consumer_in_every_situation_ends_within_its_timeout() {
+    every_call_is_in_time(Way::Assigned).await;
+}
+
+/// Nothing but these can be called on a consumer that closes: `close` takes it.
+#[tokio::test(start_paused = true)]
+async fn every_call_of_other_tasks_while_a_consumer_closes_ends_within_its_timeout_and_the_close() {
+    for situation in SITUATIONS {
+        for name in OUTLIVING_CALLS {
+            // Its callback never returns, so that a close takes all of its time.
+            for given in [Some(60 * SECOND), Some(OWN), None] {
+                let World { consumer, _cluster, _other, _commits } =
+                    world(situation, Way::Subscribed).await;
+                let handles = Handles::of(&consumer);
+                let begin = Instant::now();
+                let closing = tokio::spawn(async move {
+                    match given {
+                        Some(given) => drop(consumer.close(given).await),
+                        None => drop(consumer),
+                    }
+                });
+                sleep(SECOND).await;
+                let ended = timeout(600 * SECOND, handles.call(name)).await;
+                let told =
+                    ended.unwrap_or_else(|_| panic!("{name} hangs: {situation:?} {given:?}"));
+                let took = begin.elapsed() - SECOND;
+                eprintln!("{situation:?} {given:?} {name}: {told:?} after {took:?}");
+                let rest = given.map_or(API, |given| API.min(given - SECOND));
+                assert!(took <= rest + LATE, "{situation:?} {given:?} {name}: {took:?}");
+                closing.await.expect("no panic");
+                if given.is_some() {
+                    let begin = Instant::now();
+                    assert_eq!(word(&handles.call(name).await), "Closed", "{situation:?} {name}");
+                    assert_eq!(begin.elapsed(), Duration::ZERO, "{situation:?} {name}");
+                }
+            }
+        }
+    }
+}
+
+/// Makes calls in its callback, as it is told.
+struct Puppet {
+    orders: UnboundedReceiver<&'static str>,
+    told: UnboundedSender<Result<(), Failure>>,
+}
+
+/// Tells it.
+struct Strings {
+    orders: UnboundedSender<&'static str>,
+    told: UnboundedReceiver<Result<(), Failure>>,
+}
+
+impl Puppet {
+    fn new() -> (Self, Strings) {
+        let (orders, ordered) = unbounded_channel();
+        let (tell, told) = unbounded_channel();
+        (Self { orders: ordered, told: tell }, Strings { orders, told })
+    }
+}
+
+impl Strings {
+    /// Has a call made.
+    async fn pull(&mut self, name: &'static str) -> Result<(), Failure> {
+        self.orders.send(name).expect("the callback goes on");
+        let told = timeout(600 * SECOND, self.told.recv()).await;
+        told.unwrap_or_else(|_| panic!("{name} hangs")).expect("the callback goes on")
+    }
+}
+
+impl RebalanceListener for Puppet {
+    async fn on_partitions_revoked(
+        &mut self,
+        context: &mut RebalanceContext,
+        _: &[TopicPartition],
+    ) -> Result<(), ListenerError> {
+        while let Some(name) = self.orders.recv().await {
+            let outcome = callback_call(name, context).await;
+            self.told.send(outcome).expect("the test goes on");
+        }
+        Ok(())
+    }
+}
+
+/// A callback makes every call, one after another, while the situation lasts: inside of a poll, or of
+/// the close.
+async fn puppet_show(situation: Situation, closes: bool) {
+    let cluster = Cluster::builder().topic("t", 2).build().expect("a cluster");
+    append_numbered(&cluster, "t", 2, 10);
+    let builder = unrecorded(&cluster, "g", 1).default_api_timeout(API);
+    let (mut consumer, (puppet, mut strings)) = (builder.build().expect("valid"), Puppet::new());
+    consumer.subscribe_with(["t"], puppet).await.expect("subscribed");
+    read(&mut consumer, &mut Read::default(), 20).await;
+    let (committer, mut other) = (consumer.committer(), None);
+    if !closes {
+        other = Some(joining(&cluster).await);
+    }
+    let (stop, mut stopped) = oneshot::channel::<()>();
+    let inside = tokio::spawn(async move {
+        if !closes {
+            // What a poll says in such a situation does not matter.
+            while stopped.try_recv() == Err(TryRecvError::Empty) {
+                let _ = consumer.poll(OWN).await;
+            }
+        }
+        consumer.close(200 * SECOND).await
+    });
+    assert_eq!(strings.pull("RebalanceContext::position").await, Ok(()));
+    let commits = befall(&cluster, &committer, situation).await;
+    for name in CALLBACK_CALLS {
+        let begin = Instant::now();
+        let outcome = strings.pull(name).await;
+        let took = begin.elapsed();
+        eprintln!("{situation:?} {name}: {} after {took:?}", word(&outcome));
+        assert!(took <= API + LATE, "{situation:?} {name}: {took:?}");
+        if situation == Situation::Well {
+            assert_eq!(outcome, Ok(()), "{name}");
+        }
+    }
+    drop((strings, commits));
+    // It may be gone already.
+    let _ = stop.send(());
+    let begin = Instant::now();
+    inside.await.expect("no panic");
+    assert!(begin.elapsed() <= 203 * SECOND);
+    drop(other);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_call_of_a_callback_in_every_situation_ends_within_its_timeout() {
+    for closes in [false, true] {
+        for situation in SITUATIONS.into_iter().filter(|situation| situation.befalls()) {
+            puppet_show(situation, closes).await;
+        }
+    }
 }
 
 /// Commits while the consumer closes, from its callback and from another task.
@@ -341,28 +492,4 @@ async fn timeouts_without_end_are_no_overflow() {
         got.take(&consumer.poll(Duration::MAX).await.expect("poll goes well"));
     }
     assert!(got.is_exactly(1, 10) && consumer.close(Duration::MAX).await.left);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_queue_that_other_tasks_keep_full_refuses_at_once_and_keeps_nobody_from_leaving() {
-    let World { mut consumer, _cluster, _commits, .. } = world(Situation::QueueFull).await;
-    let begin = Instant::now();
-    let refused = consumer.commit().await;
-    let wait = |refused| match refused {
-        Err(evenkeel::CommitError::QueueFull(full)) => full.retry_after,
-        other => panic!("{other:?}"),
-    };
-    let (first, second) = (wait(refused), wait(consumer.commit().await));
-    let millis =
-        |from, to| std::time::Duration::from_millis(from)..=std::time::Duration::from_millis(to);
-    assert!(millis(80, 120).contains(&first), "retry.backoff.ms with jitter: {first:?}");
-    assert!(millis(160, 240).contains(&second), "twice that: {second:?}");
-    assert_eq!(consumer.subscribe(["t"]).await, Ok(()), "it needs no room");
-    assert_eq!(begin.elapsed(), Duration::ZERO);
-    // More calls than the queue takes, before the background has a turn.
-    let commits: Vec<_> = (0..2_000).map(|_| consumer.commit_async()).collect();
-    let left = consumer.unsubscribe().await;
-    assert!(!matches!(left, Err(evenkeel::SubscribeError::QueueFull { .. })), "{left:?}");
-    drop(commits);
-    consumer.close(OWN).await;
 }

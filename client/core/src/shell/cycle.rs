@@ -175,6 +175,8 @@ impl<C: Chunk> Shell<C> {
         self.timers.clear();
         self.group_orders.clear();
         self.end = End::Closed;
+        #[cfg(debug_assertions)]
+        self.audit();
         self.lifecycle.step(Lifecycle::Down);
         self.outputs.push_back(Output::Closed(report));
     }

@@ -242,9 +242,14 @@ impl<C: Chunk> Shell<C> {
         self.carry_out(orders);
     }
 
-    /// Q7: per lane and kind, what was asked for is over or open; and what is open is somewhere.
+    /// Q7: per lane and kind, what was asked for is over or open; and what is open is somewhere. At
+    /// the end nothing is open.
     #[cfg(debug_assertions)]
     pub(super) fn audit(&self) {
+        if self.end == super::End::Closed {
+            let open: Vec<_> = self.peers.desk.ledger().iter().collect();
+            assert!(open.is_empty(), "open after the end: {open:?}");
+        }
         let mut open = self.accounts.counts().clone();
         for (ticket, request) in self.peers.desk.ledger().iter() {
             let counts = open.get_mut(&(request.lane, request.kind)).expect("it was counted");
