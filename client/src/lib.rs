@@ -38,8 +38,9 @@
 //! # Time
 //!
 //! `poll` and `close` take their time as an argument; every other call that waits for a broker ends
-//! within `default.api.timeout.ms` (KIP-266), callbacks excepted: only their own return ends them, or
-//! the end of a `close`. A call that finds all of `request.queue.max` places taken fails at once with
+//! within `default.api.timeout.ms` (KIP-266). Excepted are callbacks, which only their own return
+//! ends, or the end of a `close`, and a stream, whose next record is waited for as long as it takes
+//! ([`Consumer::records`]). A call that finds all of `request.queue.max` places taken fails at once with
 //! [`QueueFull`], which says how long to wait before the next attempt. Dropping any future at any await
 //! is safe; each call says what becomes of what it asked for.
 //!

@@ -29,7 +29,8 @@ impl<'a> RecordStream<'a> {
         Self { consumer, inside: None, ended: false }
     }
 
-    /// The next record, for those who need no combinators. Cancel-safe, as `poll` is.
+    /// The next record, for those who need no combinators, waited for as long as it takes. Cancel-safe,
+    /// as `poll` is.
     pub async fn next(&mut self) -> Option<Result<OwnedRecord, PollError>> {
         poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }

@@ -223,6 +223,8 @@ impl Consumer {
     /// is used up and the next one is asked for.
     /// The stream never ends by itself: it yields an error where `poll` would, and what it has not
     /// yielded when it is dropped is returned by the next poll or stream.
+    /// Its next record is waited for as long as it takes: where that is too long, drop the wait, as
+    /// `tokio::time::timeout` does, and go on later.
     pub fn records(&mut self) -> RecordStream<'_> {
         RecordStream::new(self)
     }

@@ -1,16 +1,21 @@
 //! What is wrong with the world or the configuration is a typed error that says what to do; the
 //! consumer goes on trying at a measured pace.
 
-use crate::support::{Read, SECOND, append_numbered, member, read};
+use crate::support::{InMemory, Read, SECOND, append_numbered, member, read};
 use evenkeel::{
     Address, CommitError, ConfigError, ConnectError, Connecting, Connector, Consumer, ErrorCode,
     PollError, Stream,
 };
 use evenkeel_broker::{Before, Cluster, Request};
 use evenkeel_tests::validated::Validated;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use std::task::{Context, Poll};
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
+};
 use tokio::runtime::Handle;
 
 /// What stands at the address of `bootstrap.servers`.
@@ -299,5 +304,54 @@ fn a_configuration_out_of_bounds_is_refused_with_the_key_and_what_is_allowed() {
     ] {
         let error = refused(key, value);
         assert!(error.to_string().contains(says), "{error}");
+    }
+}
+
+/// Changes a byte of whatever record says `MARK`.
+#[derive(Debug)]
+pub(crate) struct Damaging(pub(crate) InMemory);
+
+struct Damaged(Box<dyn Stream>);
+
+pub(crate) const MARK: &[u8] = b"damage this";
+
+impl Connector for Damaging {
+    fn connect(&self, address: &Address) -> Connecting {
+        let connected = self.0.connect(address);
+        Box::pin(async move { Ok(Box::new(Damaged(connected.await?)) as Box<dyn Stream>) })
+    }
+}
+
+impl AsyncRead for Damaged {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut *self.0).poll_read(context, buffer);
+        let new = &mut buffer.filled_mut()[before..];
+        if let Some(found) = new.windows(MARK.len()).position(|window| window == MARK) {
+            new[found] ^= 1;
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Damaged {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0).poll_shutdown(context)
     }
 }

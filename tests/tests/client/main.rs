@@ -7,6 +7,7 @@ mod calls;
 mod cancel;
 mod death;
 mod diagnose;
+mod error_table;
 mod errors;
 mod faults;
 mod group;
