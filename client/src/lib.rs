@@ -93,7 +93,9 @@ pub use error::{
 pub use evenkeel_core::diagnosis;
 pub use evenkeel_core::diagnosis::Diagnosis;
 pub use evenkeel_core::request::queue::Lane;
-pub use evenkeel_core::request::{Counts, GroupDescription, Kind, MemberDescription};
+pub use evenkeel_core::request::{
+    Counts, Discards, Failures, GroupDescription, Kind, MemberDescription,
+};
 pub use evenkeel_core::{Address, CoordinatorConnection, Lifecycle, OffsetReset};
 pub use evenkeel_spec::words::{
     Committed, Epoch, ErrorCode, GroupId, LeaderEpoch, NodeId, Offset, TopicId, TopicName,

@@ -38,6 +38,10 @@ pub enum Output<C: Chunk> {
         request_id: RequestId,
         /// What.
         request: Request,
+        /// In which lane it waited; the handshake, which waited in none, is the system's.
+        lane: Lane,
+        /// For whom: the first asked, the others were attached. Nobody: the handshake.
+        tickets: Vec<Ticket>,
         /// How long it waited for its connection, milliseconds.
         queued_ms: u64,
     },

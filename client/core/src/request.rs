@@ -9,7 +9,7 @@ pub mod ledger;
 mod mutant;
 pub mod queue;
 
-pub use ended::{Counts, Ended, Waits};
+pub use ended::{Counts, Discards, Ended, Failures, Waits};
 pub use group::{GroupDescription, MemberDescription};
 pub use kind::Kind;
 pub use mutant::Mutant;
@@ -295,7 +295,8 @@ impl<C> Response<C> {
         })
     }
 
-    /// The error that the whole answer is, if it is one.
+    /// The error that the whole answer is, if it is one; where there is one a partition, the first,
+    /// if every partition is refused.
     #[must_use]
     pub fn error(&self) -> Option<ErrorCode> {
         match self {
@@ -304,12 +305,21 @@ impl<C> Response<C> {
             Self::FindCoordinator(answer) => answer.as_ref().err().copied(),
             Self::Group(answer) => answer.as_ref().err().copied(),
             Self::Heartbeat(answer) => answer.as_ref().err().copied(),
-            Self::OffsetCommit(answer) => answer.as_ref().err().copied(),
-            Self::OffsetFetch(answer) => answer.as_ref().err().copied(),
-            Self::Fetch(answer) => answer.as_ref().err().copied(),
-            Self::ApiVersions(_) | Self::ListOffsets(_) | Self::OffsetForLeaderEpoch(_) => None,
+            Self::OffsetCommit(answer) => answer.as_ref().map_or_else(|code| Some(*code), refused),
+            Self::OffsetFetch(answer) => answer.as_ref().map_or_else(|code| Some(*code), refused),
+            Self::Fetch(answer) => answer.as_ref().map_or_else(|code| Some(*code), refused),
+            Self::ListOffsets(answer) => refused(answer),
+            Self::OffsetForLeaderEpoch(answer) => refused(answer),
+            Self::ApiVersions(_) => None,
         }
     }
+}
+
+/// The first error, if every partition is refused.
+fn refused<T>(partitions: &BTreeMap<TopicIdPartition, Result<T, ErrorCode>>) -> Option<ErrorCode> {
+    let mut errors = partitions.values().map(|answer| answer.as_ref().err().copied());
+    let first = errors.next()??;
+    errors.all(|error| error.is_some()).then_some(first)
 }
 
 /// The answer to `OffsetFetch`: an error for the whole group, or one result a partition; `None`
@@ -417,3 +427,6 @@ pub struct Fetched<C> {
     /// Records; `None`: none came.
     pub chunk: Option<C>,
 }
+
+#[cfg(test)]
+mod tests;

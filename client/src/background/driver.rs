@@ -4,7 +4,7 @@
 
 mod orders;
 
-use super::flight::Link;
+use super::flight::{Flights, Link};
 use super::lease::Leases;
 use super::rebalance::Rebalances;
 use super::trace;
@@ -16,7 +16,7 @@ use crate::net::last::LastWords;
 use crate::net::transport::Connector;
 use crate::record::{Chunk, ChunkOptions};
 use crate::recorder::Recorder;
-use crate::telemetry::{Metrics, Queued};
+use crate::telemetry::{Landing, Metrics, Queued};
 use crate::wire::{Api, Codec, Members};
 use bytes::Bytes;
 use evenkeel_core::turn::{Branch, Ready, Shares, Turn};
@@ -41,6 +41,7 @@ pub(super) struct Driver {
     connector: Arc<dyn Connector>,
     started: Instant,
     links: BTreeMap<ConnectionId, Link>,
+    flights: Flights,
     net: mpsc::Receiver<NetEvent>,
     net_sender: mpsc::Sender<NetEvent>,
     messages: Messages,
@@ -116,6 +117,7 @@ impl Driver {
             connector,
             started: Instant::now(),
             links: BTreeMap::new(),
+            flights: Flights::default(),
             net,
             net_sender,
             messages,
@@ -276,7 +278,7 @@ impl Driver {
             News::Ended(cause) => {
                 if let Some(mut link) = self.links.remove(&id) {
                     trace::lost(&self.teller, &link.address, &cause);
-                    link.emit_unanswered((&self.metrics, &self.teller), "disconnected");
+                    link.emit_unanswered((&self.metrics, &self.teller), Landing::Disconnected);
                 }
                 self.disconnected(id, cause);
             }
@@ -297,9 +299,11 @@ impl Driver {
             Ok(_) => Err(Misbehaved::OutOfOrder),
             Err(misbehaved) => Err(misbehaved),
         };
-        let outcome = if answer.is_ok() { "answered" } else { "malformed" };
+        let landing = answer
+            .as_ref()
+            .map_or(Landing::Malformed, |(answered, _)| Landing::of(&answered.response));
         let (request, took) = (in_flight.id, in_flight.at.elapsed());
-        link.emit((&self.metrics, &self.teller), in_flight, outcome);
+        link.emit((&self.metrics, &self.teller), in_flight, landing);
         let (rebalances, metrics) = (&mut self.rebalances, &self.metrics);
         let answer = answer.map(|(answered, versions)| {
             rebalances.on_answer(request, &answered.response);
@@ -332,10 +336,14 @@ impl Driver {
             // Who does not watch any more need not know.
             let _ = watch.send(report.requests.clone());
         }
-        match self.closing.take() {
-            // A caller that is gone has chosen not to know.
-            Some(closing) => drop(closing.send(report)),
-            None => trace::orphan_ended(&self.teller, &self.codec.group, &report),
+        // Nobody asked, or who did is gone.
+        let unheard = match self.closing.take() {
+            Some(closing) => closing.send(report).err(),
+            None => Some(report),
+        };
+        if let Some(report) = unheard {
+            trace::orphan_ended(&self.teller, &self.codec.group, report);
+            self.teller.flush();
         }
     }
 }

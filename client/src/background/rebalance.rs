@@ -12,8 +12,9 @@ mod clocks;
 
 use super::Teller;
 use super::callback::Within;
+use super::flight::{Piece, Role};
 use super::story::Story;
-use super::trace::{Piece, left_ms};
+use super::trace::left_ms;
 use super::word::{Rebalanced, Waited, Word};
 use crate::telemetry::Metrics;
 use clocks::Clocks;
@@ -163,12 +164,12 @@ impl Rebalances {
                         Aim::Told { .. } => false,
                     })
                 {
-                    return Piece::of(open.story.as_ref(), "commit");
+                    return Piece::of(open.story.as_ref(), Role::Commit);
                 }
             }
             _ => {}
         }
-        Piece::none()
+        Piece::default()
     }
 
     fn on_heartbeat(&mut self, id: RequestId, heartbeat: &Heartbeat) -> Piece {
@@ -176,7 +177,7 @@ impl Rebalances {
             HeartbeatEpoch::Join => {
                 self.membership_ended("fenced");
                 self.member = Some(Member { asked: Some(id), ..Member::default() });
-                Piece::none()
+                Piece::default()
             }
             HeartbeatEpoch::Leave => {
                 if self.open.as_ref().is_some_and(|open| matches!(open.aim, Aim::Target(_))) {
@@ -185,20 +186,20 @@ impl Rebalances {
                 self.member = None;
                 self.open
                     .as_ref()
-                    .map_or_else(Piece::none, |open| Piece::of(open.story.as_ref(), "leave"))
+                    .map_or_else(Piece::default, |open| Piece::of(open.story.as_ref(), Role::Leave))
             }
             HeartbeatEpoch::Stay(_) => {
-                let Some(member) = &mut self.member else { return Piece::none() };
+                let Some(member) = &mut self.member else { return Piece::default() };
                 member.asked = Some(id);
-                let Some(owned) = &heartbeat.owned else { return Piece::none() };
+                let Some(owned) = &heartbeat.owned else { return Piece::default() };
                 member.told = Some(owned.clone());
                 let open = self.open.as_mut().filter(|open| match &open.aim {
                     Aim::Target(target) => target == owned,
                     Aim::Leave | Aim::Told { .. } => false,
                 });
-                let Some(open) = open else { return Piece::none() };
+                let Some(open) = open else { return Piece::default() };
                 open.acknowledgement = Some(id);
-                Piece::of(open.story.as_ref(), "acknowledgement heartbeat")
+                Piece::of(open.story.as_ref(), Role::Acknowledgement)
             }
         }
     }

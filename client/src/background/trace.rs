@@ -2,11 +2,10 @@
 //! teller, or nothing where nobody listens.
 
 use super::Teller;
-use super::story::Story;
+use super::flight::Flown;
 use super::word::Word;
-use crate::telemetry::{Metrics, unix_us};
+use crate::telemetry::{Landing, Metrics, unix_us};
 use crate::wire::Api;
-use evenkeel_core::request::ledger::Ticket;
 use evenkeel_core::request::queue::Lane;
 use evenkeel_core::request::{Ended, Kind};
 use evenkeel_core::{
@@ -21,25 +20,23 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{Level, enabled, event};
 
-/// A request on the wire that is over.
+/// A request on the wire that is over and no request of the core's own: the handshake, or an attempt
+/// of calls.
 #[derive(Debug)]
 pub(super) struct Finished {
     pub(super) api: Api,
+    pub(super) lane: Lane,
     pub(super) address: Address,
     pub(super) queued_ms: u64,
     /// When it was sent.
     pub(super) sent: Instant,
-    pub(super) outcome: &'static str,
-    /// The rebalance that it is a part of.
-    pub(super) piece: Piece,
+    pub(super) landing: Landing,
 }
 
-/// A logical request is over. One of the core's own that went out and was answered is told by its
-/// one attempt; a call, and whatever was never sent, is told here.
-pub(super) fn ended(teller: &Teller, ended: Ended) {
-    let is_told = matches!(ended.ticket, Ticket::Own(_)) && ended.attempts > 0;
-    if !is_told && enabled!(target: "evenkeel::request", Level::DEBUG) {
-        teller.tell(Word::Ended { ended, over: Instant::now() });
+/// A logical request is over: a call, or one of the core's own, which was on the wire as `flown`.
+pub(super) fn ended(teller: &Teller, ended: Ended, flown: Option<Flown>) {
+    if enabled!(target: "evenkeel::request", Level::DEBUG) {
+        teller.tell(Word::Ended { ended, over: Instant::now(), flown });
     }
 }
 
@@ -89,24 +86,6 @@ pub(crate) fn refused(command: &Command, metrics: &Metrics) {
         attempts = 0,
         outcome = "queue full",
     );
-}
-
-/// What a request is to a rebalance.
-#[derive(Clone, Debug)]
-pub(super) struct Piece {
-    pub(super) story: Option<Arc<Story>>,
-    /// What it is there for; `None`: it is no part of any.
-    pub(super) role: Option<&'static str>,
-}
-
-impl Piece {
-    pub(super) fn of(story: Option<&Arc<Story>>, role: &'static str) -> Self {
-        Self { story: story.cloned(), role: Some(role) }
-    }
-
-    pub(super) fn none() -> Self {
-        Self { story: None, role: None }
-    }
 }
 
 impl Finished {
@@ -172,10 +151,9 @@ pub(super) fn unheard(teller: &Teller, fault: CallFault) {
 }
 
 /// The background of a consumer that was dropped has ended.
-pub(super) fn orphan_ended(teller: &Teller, group: &GroupId, report: &CloseReport) {
+pub(super) fn orphan_ended(teller: &Teller, group: &GroupId, report: CloseReport) {
     if enabled!(target: "evenkeel", Level::WARN) {
-        let (left, bytes_discarded) = (report.left, report.bytes_discarded);
-        teller.tell(Word::Orphaned { group: group.clone(), left, bytes_discarded });
+        teller.tell(Word::Orphaned { group: group.clone(), report: Box::new(report) });
     }
 }
 

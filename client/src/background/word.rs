@@ -4,12 +4,13 @@
 //! ([`trace`](super::trace)), and on which thread it is told decides the [teller](super::Teller):
 //! whatever costs more than to copy some fields (names, dates, texts, spans) is done here.
 
+use super::flight::Flown;
 use super::story::{Story, span_of};
 use super::trace::{Finished, Said, micros};
-use crate::telemetry::{Tell, unix_us};
+use crate::telemetry::{Counted, Landing, Tell, unix_us};
 use evenkeel_core::request::Ended;
-use evenkeel_core::request::ledger::Outcome;
-use evenkeel_core::{Address, CallFault, Cause, DisconnectReason, Lifecycle, Warning};
+use evenkeel_core::request::ledger::{Failure, Outcome, Ticket};
+use evenkeel_core::{Address, CallFault, Cause, CloseReport, DisconnectReason, Lifecycle, Warning};
 use evenkeel_spec::words::{ErrorCode, GroupId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +18,12 @@ use tokio::time::Instant;
 use tracing::{Level, debug, event, info, info_span, warn};
 
 /// One thing to tell. What has no fixed size in it is shared, or was made by the core for itself and
-/// is handed on: nothing is allocated for a word.
+/// is handed on: nothing is allocated for a word but the last.
 #[derive(Debug)]
 pub(super) enum Word {
-    /// A logical request is over.
-    Ended { ended: Ended, over: Instant },
-    /// A request on the wire is over.
+    /// A logical request is over; `flown`: one of the core's own that was sent.
+    Ended { ended: Ended, over: Instant, flown: Option<Flown> },
+    /// A request on the wire is over that is none of the core's own.
     Finished { finished: Finished, in_flight: Duration },
     /// A rebalance began.
     Begun(Arc<Story>),
@@ -42,8 +43,8 @@ pub(super) enum Word {
     Warning { group: GroupId, warning: Warning },
     /// A call that was let go failed.
     Unheard(CallFault),
-    /// The background of a consumer that was dropped has ended.
-    Orphaned { group: GroupId, left: bool, bytes_discarded: usize },
+    /// The background of a consumer that was dropped has ended. It is the last word.
+    Orphaned { group: GroupId, report: Box<CloseReport> },
 }
 
 // The queue is made of so many bytes a word.
@@ -83,7 +84,7 @@ pub(super) struct Rebalanced {
 impl Tell for Word {
     fn tell(self) {
         match self {
-            Self::Ended { ended, over } => tell_ended(&ended, over),
+            Self::Ended { ended, over, flown } => tell_ended(&ended, over, flown.as_ref()),
             Self::Finished { finished, in_flight } => tell_finished(&finished, in_flight),
             Self::Begun(story) => drop(story.span().clone()),
             Self::Waited(waited) => tell_waited(&waited),
@@ -112,12 +113,14 @@ impl Tell for Word {
             Self::Unheard(fault) => {
                 warn!(target: "evenkeel", "a call that nobody waits for failed: {fault:?}");
             }
-            Self::Orphaned { group, left, bytes_discarded } => {
+            Self::Orphaned { group, report } => {
                 warn!(
                     target: "evenkeel",
                     group = group.as_str(),
-                    left,
-                    bytes_discarded,
+                    left = report.left,
+                    calls_failed = report.calls_failed,
+                    bytes_discarded = report.bytes_discarded,
+                    requests = %Counted(&report.requests),
                     "the consumer was dropped without close; its background has ended"
                 );
             }
@@ -125,13 +128,74 @@ impl Tell for Word {
     }
 }
 
-fn tell_ended(ended: &Ended, over: Instant) {
-    let whole = Duration::from_millis(ended.ended_at.since(ended.asked_at));
+/// One span, from being asked for to being over: a call's, or that of a request of the core's own,
+/// which is a part of a rebalance if it is there for one.
+fn tell_ended(ended: &Ended, over: Instant, flown: Option<&Flown>) {
+    let waits = &ended.waits;
+    // The core's clock has milliseconds; what was on the wire once is known better.
+    let whole = match flown {
+        Some(flown) => Duration::from_millis(waits.sum_ms() - waits.in_flight_ms)
+            .saturating_add(Duration::from_micros(flown.in_flight_us)),
+        None => Duration::from_millis(ended.ended_at.since(ended.asked_at)),
+    };
     let is_failed = ended.outcome != Outcome::Completed;
     let outcome = ended.outcome.name();
-    let name = match is_failed {
-        true => format!("{} call: {outcome}", ended.kind.name()),
-        false => format!("{} call", ended.kind.name()),
+    event!(
+        target: "evenkeel::request",
+        parent: &span_of(flown.and_then(|flown| flown.piece.story.as_ref())),
+        Level::DEBUG,
+        otel.name = name_of(ended, flown),
+        otel.kind = "client",
+        otel.status_code = is_failed.then_some("ERROR"),
+        otel.status_message = is_failed.then_some(outcome),
+        began_us = unix_us(over.checked_sub(whole).unwrap_or(over)),
+        lasted_us = micros(whole),
+        kind = ended.kind.name(),
+        api = matches!(ended.ticket, Ticket::Own(_)).then(|| ended.kind.name()),
+        lane = ended.lane.name(),
+        broker = ended.address.as_ref().map(ToString::to_string),
+        attempts = ended.attempts,
+        bulked = ended.bulked,
+        queue_ms = waits.queue_ms,
+        coordinator_ms = waits.coordinator_ms,
+        connection_ms = waits.connection_ms,
+        backoff_ms = waits.backoff_ms,
+        throttle_ms = waits.throttle_ms,
+        in_flight_ms = waits.in_flight_ms,
+        in_flight_us = flown.map(|flown| flown.in_flight_us),
+        deadline_ms = ended.deadline.map(|deadline| deadline.since(ended.asked_at)),
+        outcome,
+        reason = ended.outcome.reason(),
+        error_code = ended.error.map(ErrorCode::number),
+        error_name = ended.error.map(ErrorCode::name),
+    );
+}
+
+/// What it is, and how it ended, where that is not well: `OffsetFetch call: expired unsent`,
+/// `ConsumerGroupHeartbeat request: failed (FENCED_MEMBER_EPOCH)`.
+fn name_of(ended: &Ended, flown: Option<&Flown>) -> String {
+    let what = match (flown.and_then(|flown| flown.piece.role), ended.ticket) {
+        (Some(role), _) => role.name().to_owned(),
+        (None, Ticket::Call(_)) => format!("{} call", ended.kind.name()),
+        (None, Ticket::Own(_)) => format!("{} request", ended.kind.name()),
+    };
+    let why = match (ended.outcome, ended.error) {
+        (Outcome::Completed, _) => return what,
+        (Outcome::Failed(Failure::Refused), Some(error)) => Some(error.name()),
+        _ => ended.outcome.reason(),
+    };
+    let why = why.map_or_else(String::new, |why| format!(" ({why})"));
+    format!("{what}: {}{why}", ended.outcome.name())
+}
+
+fn tell_finished(finished: &Finished, in_flight: Duration) {
+    let Finished { api, lane, address, queued_ms, sent, landing } = finished;
+    let queued = Duration::from_millis(*queued_ms);
+    let (is_failed, outcome) = (*landing != Landing::Answered, landing.name());
+    let name = match landing.error() {
+        Some(error) => format!("{} request: {outcome} ({})", api.name(), error.name()),
+        None if is_failed => format!("{} request: {outcome}", api.name()),
+        None => format!("{} request", api.name()),
     };
     event!(
         target: "evenkeel::request",
@@ -140,49 +204,16 @@ fn tell_ended(ended: &Ended, over: Instant) {
         otel.kind = "client",
         otel.status_code = is_failed.then_some("ERROR"),
         otel.status_message = is_failed.then_some(outcome),
-        began_us = unix_us(over.checked_sub(whole).unwrap_or(over)),
-        lasted_us = micros(whole),
-        kind = ended.kind.name(),
-        lane = ended.lane.name(),
-        broker = ended.address.as_ref().map(ToString::to_string),
-        attempts = ended.attempts,
-        bulked = ended.bulked,
-        queue_ms = ended.waits.queue_ms,
-        coordinator_ms = ended.waits.coordinator_ms,
-        connection_ms = ended.waits.connection_ms,
-        backoff_ms = ended.waits.backoff_ms,
-        throttle_ms = ended.waits.throttle_ms,
-        in_flight_ms = ended.waits.in_flight_ms,
-        deadline_ms = ended.deadline.map(|deadline| deadline.since(ended.asked_at)),
-        outcome,
-        reason = ended.outcome.reason(),
-        error_code = ended.error.map(ErrorCode::number),
-    );
-}
-
-fn tell_finished(finished: &Finished, in_flight: Duration) {
-    let Finished { api, address, queued_ms, sent, outcome, piece } = finished;
-    let queued = Duration::from_millis(*queued_ms);
-    let is_failed = *outcome != "answered";
-    let name = piece
-        .role
-        .map_or_else(|| format!("{} request", api.name()), std::borrow::ToOwned::to_owned);
-    let name = if is_failed { format!("{name}: {outcome}") } else { name };
-    event!(
-        target: "evenkeel::request",
-        parent: &span_of(piece.story.as_ref()),
-        Level::DEBUG,
-        otel.name = name,
-        otel.kind = "client",
-        otel.status_code = is_failed.then_some("ERROR"),
-        otel.status_message = is_failed.then_some(outcome),
         began_us = unix_us(sent.checked_sub(queued).unwrap_or(*sent)),
         lasted_us = micros(queued.saturating_add(in_flight)),
         api = api.name(),
+        lane = lane.name(),
         broker = %address,
         queued_ms,
         in_flight_us = micros(in_flight),
         outcome,
+        error_code = landing.error().map(ErrorCode::number),
+        error_name = landing.error().map(ErrorCode::name),
     );
 }
 

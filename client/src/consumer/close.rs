@@ -5,6 +5,7 @@
 use super::{Consumer, News};
 use crate::error::PollError;
 use crate::listener::ListenerMethod;
+use crate::telemetry::Counted;
 use evenkeel_core::Command;
 use evenkeel_core::request::queue::Lane;
 use evenkeel_core::request::{Counts, Kind};
@@ -29,17 +30,64 @@ pub struct CloseReport {
     /// Bytes that were fetched and never returned: their records come again.
     pub bytes_discarded: usize,
     /// What became of every request since the start, by lane and kind: of each as many were asked
-    /// for as completed, failed, expired and were discarded.
+    /// for as completed, failed, expired and were discarded, the failed and the discarded by why
+    /// ([`Failures`](crate::Failures), [`Discards`](crate::Discards)).
     pub requests: BTreeMap<(Lane, Kind), Counts>,
     /// Why nothing could be done in an orderly way, if so: the background had ended before.
     pub died: Option<Arc<str>>,
+}
+
+impl CloseReport {
+    /// Whether nothing was lost by the end: the member has left, every callback has returned, no call
+    /// and no commit was given up. What was fetched and never returned is no loss: it comes again.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        let given_up = |((_, kind), counts): (&(Lane, Kind), &Counts)| {
+            *kind == Kind::OffsetCommit && counts.failed.closing + counts.discarded.closing > 0
+        };
+        self.left
+            && self.callbacks_failed.is_empty()
+            && self.calls_failed == 0
+            && self.died.is_none()
+            && !self.requests.iter().any(given_up)
+    }
+
+    /// One line: what was lost is a warning.
+    fn tell(&self, group: &str) {
+        let Self { left, calls_failed, bytes_discarded, .. } = *self;
+        let requests = Counted(&self.requests);
+        if self.is_clean() {
+            tracing::info!(
+                target: "evenkeel",
+                group,
+                left,
+                calls_failed,
+                bytes_discarded,
+                %requests,
+                "closed"
+            );
+        } else {
+            tracing::warn!(
+                target: "evenkeel",
+                group,
+                left,
+                calls_failed,
+                bytes_discarded,
+                callbacks_failed = ?self.callbacks_failed,
+                died = self.died.as_deref(),
+                %requests,
+                "closed with losses"
+            );
+        }
+    }
 }
 
 impl Consumer {
     /// Commits what was returned (with auto-commit), runs the callbacks, leaves the group and ends
     /// the background, in this order and all within `timeout`, of which a callback that does not
     /// return may take all; then the leave still goes out, and nobody waits for its answer. The
-    /// sockets are closed when it returns. What could not be done is in the report, and logged.
+    /// sockets are closed when it returns. What could not be done is in the report, which is logged in
+    /// one line: at level INFO, or WARN where something was lost ([`CloseReport::is_clean`]).
     ///
     /// Cancel-safe: dropped before its end it goes on in the background, without callbacks, as when
     /// the consumer is dropped.
@@ -87,24 +135,7 @@ impl Consumer {
         for (of, counts) in &report.requests {
             assert_eq!(counts.asked, counts.ended(), "Q7, {of:?}: every request ends once");
         }
-        let lost = report.requests.iter().filter(|(_, counts)| counts.completed < counts.asked);
-        for ((lane, kind), counts) in lost {
-            tracing::debug!(
-                target: "evenkeel::request",
-                group = self.group_name(),
-                lane = lane.name(),
-                kind = kind.name(),
-                asked = counts.asked,
-                failed = counts.failed,
-                expired_unsent = counts.expired_unsent,
-                expired_in_flight = counts.expired_in_flight,
-                discarded = counts.discarded,
-                "not completed"
-            );
-        }
-        if !report.left || !report.callbacks_failed.is_empty() || report.died.is_some() {
-            tracing::warn!(group = self.group_name(), ?report, "closed with losses");
-        }
+        report.tell(self.group_name());
         report
     }
 

@@ -43,7 +43,7 @@ pub(super) fn write(
                 recorder.event(now, Event::Recalled);
             }
         }
-        Output::Send { connection, request_id, request, queued_ms: _ } => {
+        Output::Send { connection, request_id, request, .. } => {
             let is_groups = matches!(
                 request,
                 Request::Heartbeat(_)

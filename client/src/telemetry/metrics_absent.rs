@@ -1,8 +1,9 @@
 //! Metrics where the client is built without the feature `otel`: none.
 
+use super::Landed;
 use evenkeel_core::request::{Ended, Request, Response};
 use evenkeel_core::{Chunk, Command, Shell};
-use evenkeel_spec::words::{NodeId, Offset, TopicPartition};
+use evenkeel_spec::words::{Offset, TopicPartition};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -10,17 +11,6 @@ use tokio::time::Instant;
 /// Nothing.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Metrics {}
-
-/// A request on the wire that is over.
-#[expect(dead_code, reason = "the other one reads it")]
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Landed {
-    pub(crate) api: &'static str,
-    pub(crate) node: Option<NodeId>,
-    pub(crate) queued: Duration,
-    pub(crate) in_flight: Duration,
-    pub(crate) outcome: &'static str,
-}
 
 /// Which queue.
 #[derive(Clone, Copy, Debug)]

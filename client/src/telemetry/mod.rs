@@ -8,6 +8,22 @@
 //! | `evenkeel::lifecycle` | an event for each step of the background | debug |
 //! | `evenkeel::connection`, `evenkeel` | events: connections, warnings | debug, warn |
 //!
+//! Every request is told of once, when it is over: each call, and each request of the client's own,
+//! whatever became of it. It says its `kind`, its `lane`, the `broker` that was asked last, how often
+//! it was sent (`attempts`), with how many others it shared that (`bulked`), what it waited for
+//! (`queue_ms`, `coordinator_ms`, `connection_ms`, `backoff_ms`, `throttle_ms`) and how long it was on
+//! its way (`in_flight_ms`), which add up to its time; the time that it had (`deadline_ms`); its
+//! `outcome`, which is `completed`, `failed`, `expired unsent`, `expired in flight` or `discarded`;
+//! why (`reason`: `refused`, `disconnected`, `caller gone`, `closing`) and a broker's last error
+//! (`error_code`, `error_name`). All but `completed` are errors. What the client asks again for
+//! itself is another request. An attempt that was sent for calls alone is told of as well, and so is
+//! the handshake: `api`, `lane`, `broker`, `queued_ms`, `in_flight_us` and an `outcome`, which is
+//! `answered`, `refused`, `malformed`, `disconnected` or `given up`.
+//!
+//! A close is one line at target `evenkeel`, at level info or, where something was lost, warn: how
+//! many requests of each lane and kind ended how and why. So is the end of a consumer that was
+//! dropped.
+//!
 //! Every span and every request carries `began_us` (microseconds since 1970) and `lasted_us`, both
 //! of tokio's clock: a subscriber that makes spans of them is exact also where time is paused, and
 //! where a span is held open longer than it lasted. `otel.name`, `otel.kind`, `otel.status_code` and
@@ -24,7 +40,7 @@
 //! | metric | what | attributes |
 //! |---|---|---|
 //! | `unsent.requests.queue.size` | requests that wait to be sent | `lane` |
-//! | `unsent.requests.queue.time` | how long one waited before it was sent | `api`, `node_id`, `outcome` |
+//! | `unsent.requests.queue.time` | how long one waited before it was sent | `api`, `node_id`, `outcome`, `error.type` |
 //! | `requests.in.flight` * | requests that wait for an answer | `lane` |
 //! | `requests.oldest.age` * | how long the oldest request has been open | `lane` |
 //! | `requests.ended.total` * | requests that are over; calls count as one | `request`, `lane`, `outcome`, `reason` |
@@ -41,7 +57,7 @@
 //! | `time.between.network.thread.poll` | from one look of the background at its sockets and commands to the next; an idle one waits for its next timer | |
 //! | `network.thread.busy.ratio` * | share of real time in which the background does not wait | |
 //! | `poll.idle.ratio` | share of time that the application spends inside of `poll` | |
-//! | `node.request.latency` | a request on the wire | `api`, `node_id`, `outcome` |
+//! | `node.request.latency` | a request on the wire | `api`, `node_id`, `outcome`, `error.type` |
 //! | `connection.count`, `connection.creation.total` | connections to brokers | |
 //! | `fetch.manager.records.lag` | records behind the high watermark | `topic`, `partition` |
 //! | `fetch.manager.records.consumed.total` | records that were returned | |
@@ -64,6 +80,8 @@
 //! Whoever listens to nothing pays a comparison for each.
 
 mod clock;
+mod counted;
+mod landed;
 #[cfg(feature = "otel")]
 mod metrics;
 #[cfg(not(feature = "otel"))]
@@ -74,7 +92,9 @@ mod poll;
 mod teller;
 
 pub use clock::unix_us;
-pub(crate) use metrics::{Handling, Landed, Metrics, Queue, Queued};
+pub(crate) use counted::Counted;
+pub(crate) use landed::{Landed, Landing};
+pub(crate) use metrics::{Handling, Metrics, Queue, Queued};
 pub use parent::{InvalidTraceParent, TraceParent};
 pub(crate) use poll::{Links, Processing, polled};
 pub(crate) use teller::{Tell, Teller};

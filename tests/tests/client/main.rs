@@ -18,6 +18,7 @@ mod outage;
 mod overload;
 mod pattern;
 mod quiet;
+mod requests;
 mod sockets;
 mod spans;
 mod strict;

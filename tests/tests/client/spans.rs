@@ -174,7 +174,7 @@ async fn a_leave_holds_its_callback_and_the_commit_before_it() {
     assert_eq!(leave.text("outcome"), "left");
     assert_eq!((leave.number("partitions_before"), leave.number("partitions_after")), (4, 0));
     let commit = told.one("request", "api", "OffsetCommit");
-    assert_eq!((commit.parent, commit.text("outcome")), (Some(leave.id), "answered"));
+    assert_eq!((commit.parent, commit.text("outcome")), (Some(leave.id), "completed"));
     let heartbeats = told.all("request", "api", "ConsumerGroupHeartbeat");
     let inside = heartbeats.iter().filter(|request| request.parent.is_some());
     let inside: Vec<_> = inside.map(|request| request.text("otel.name")).collect();
@@ -305,31 +305,32 @@ fn member(cluster: &Cluster, seed: u64) -> Consumer {
     support::member(cluster, "g", seed).build().expect("valid")
 }
 
-/// What was told: spans, and requests as if they were spans.
+/// What was told: spans, and events as if they were spans: requests by that name, others by their
+/// target's.
 #[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<Span>>>);
+pub(crate) struct Told(Arc<Mutex<Vec<Span>>>);
 
 #[derive(Clone, Debug)]
-struct Span {
+pub(crate) struct Span {
     id: u64,
     name: &'static str,
     parent: Option<u64>,
-    fields: BTreeMap<&'static str, String>,
+    pub(crate) fields: BTreeMap<&'static str, String>,
 }
 
 impl Span {
-    fn text(&self, key: &str) -> &str {
+    pub(crate) fn text(&self, key: &str) -> &str {
         self.fields.get(key).unwrap_or_else(|| panic!("no {key} in {self:?}"))
     }
 
-    fn number(&self, key: &str) -> u64 {
+    pub(crate) fn number(&self, key: &str) -> u64 {
         self.text(key).parse().expect("it is a number")
     }
 }
 
 impl Told {
     /// Listens on this thread until the guard is dropped.
-    fn listen() -> (Self, tracing::subscriber::DefaultGuard) {
+    pub(crate) fn listen() -> (Self, tracing::subscriber::DefaultGuard) {
         // While there is but one subscriber, whoever comes to a place first decides for everybody
         // whether it is told, by what listens on his thread (tracing-core 0.1.36, `rebuilder`).
         static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Told::default()));
@@ -338,7 +339,7 @@ impl Told {
         (told.clone(), tracing::subscriber::set_default(told))
     }
 
-    fn all(&self, name: &str, key: &str, value: &str) -> Vec<Span> {
+    pub(crate) fn all(&self, name: &str, key: &str, value: &str) -> Vec<Span> {
         let spans = self.0.lock().expect("no test panics in it");
         let wanted = |span: &&Span| {
             span.name == name && span.fields.get(key).is_some_and(|told| told == value)
@@ -346,7 +347,7 @@ impl Told {
         spans.iter().filter(wanted).cloned().collect()
     }
 
-    fn one(&self, name: &str, key: &str, value: &str) -> Span {
+    pub(crate) fn one(&self, name: &str, key: &str, value: &str) -> Span {
         let mut all = self.all(name, key, value);
         assert_eq!(all.len(), 1, "{name} with {key}={value}: {all:?}");
         all.remove(0)
@@ -385,11 +386,12 @@ impl Subscriber for Told {
     }
 
     fn event(&self, event: &Event<'_>) {
-        if event.metadata().target() == "evenkeel::request" {
-            let mut fields = Fields::default();
-            event.record(&mut fields);
-            self.add("request", event.parent().map(Id::into_u64), fields);
-        }
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        fields.0.insert("level", event.metadata().level().to_string());
+        let target = event.metadata().target();
+        let name = if target == "evenkeel::request" { "request" } else { target };
+        self.add(name, event.parent().map(Id::into_u64), fields);
     }
 
     fn record_follows_from(&self, _: &Id, _: &Id) {}

@@ -251,7 +251,8 @@ async fn what_a_close_gives_up_is_counted_so() {
     assert_eq!(ended("outcome=failed"), 2.0, "the call, and the request that was sent for it");
     assert_eq!(ended("outcome=discarded"), 1.0);
     let commits = report.requests[&(Lane::User, Kind::OffsetCommit)];
-    assert_eq!((commits.asked, commits.failed, commits.discarded), (3, 2, 1));
+    assert_eq!((commits.asked, commits.failed.closing, commits.discarded.closing), (3, 2, 1));
+    assert_eq!((commits.failed.sum(), commits.discarded.sum()), (2, 1));
     assert!(report.requests.values().all(|counts| counts.asked == counts.ended()), "{report:?}");
     cluster.intercept_none();
 }
@@ -360,6 +361,8 @@ async fn commits_heartbeats_and_requests_are_timed_and_what_failed_says_why() {
     assert_eq!(shown.of("coordinator.heartbeat.response.time{}.count"), heartbeats);
     let latency = "node.request.latency{api=ConsumerGroupHeartbeat,node_id=1,outcome=answered}";
     assert_eq!(shown.of(&format!("{latency}.count")), heartbeats);
+    let why = "error.type=GROUP_AUTHORIZATION_FAILED,node_id=1,outcome=refused";
+    assert_eq!(shown.of(&format!("node.request.latency{{api=OffsetCommit,{why}}}.count")), 1.0);
     let fetches = shown.of("fetch.manager.fetch.latency{}.count");
     assert!(fetches >= 1.0 && fetches <= count(cluster.requests(1)), "{fetches}");
     consumer.close(SECOND).await;

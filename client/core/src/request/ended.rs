@@ -2,7 +2,7 @@
 //! from.
 
 use super::Kind;
-use super::ledger::{Outcome, Ticket};
+use super::ledger::{Discard, Failure, Outcome, Ticket};
 use super::queue::Lane;
 use crate::{Address, Time};
 use evenkeel_spec::words::{ErrorCode, NodeId};
@@ -75,31 +75,83 @@ pub struct Counts {
     pub asked: u64,
     /// Answered with what was asked for.
     pub completed: u64,
-    /// Answered with an error, or nobody knows.
-    pub failed: u64,
+    /// Answered with an error, or nobody knows: by why.
+    pub failed: Failures,
     /// Out of time before the next attempt.
     pub expired_unsent: u64,
     /// Out of time during an attempt.
     pub expired_in_flight: u64,
-    /// Given up unsent.
-    pub discarded: u64,
+    /// Given up unsent: by why.
+    pub discarded: Discards,
+}
+
+/// How many failed, by [`Failure`].
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Failures {
+    /// An error, by a broker or by what is known here.
+    pub refused: u64,
+    /// The connection ended, or none was made. Only the core's own: calls try again.
+    pub disconnected: u64,
+    /// Nobody waited for it any more; it was on its way and may have taken effect.
+    pub caller_gone: u64,
+    /// The consumer ended; it was on its way and may have taken effect.
+    pub closing: u64,
+}
+
+/// How many were given up unsent, by [`Discard`].
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Discards {
+    /// Nobody waited for it any more.
+    pub caller_gone: u64,
+    /// The consumer ended.
+    pub closing: u64,
 }
 
 impl Counts {
     /// All that are over.
     #[must_use]
     pub fn ended(&self) -> u64 {
-        self.completed + self.failed + self.expired_unsent + self.expired_in_flight + self.discarded
+        self.outcomes().map(|(_, count)| count).sum()
+    }
+
+    /// How many ended in each way, in the order of [`Outcome::ALL`], zeros too.
+    pub fn outcomes(&self) -> impl Iterator<Item = (Outcome, u64)> {
+        let mut counts = *self;
+        Outcome::ALL.into_iter().map(move |outcome| (outcome, *counts.of(outcome)))
     }
 
     /// One more is over.
     pub(crate) fn on_ended(&mut self, outcome: Outcome) {
-        *match outcome {
+        *self.of(outcome) += 1;
+    }
+
+    fn of(&mut self, outcome: Outcome) -> &mut u64 {
+        match outcome {
             Outcome::Completed => &mut self.completed,
-            Outcome::Failed(_) => &mut self.failed,
+            Outcome::Failed(Failure::Refused) => &mut self.failed.refused,
+            Outcome::Failed(Failure::Disconnected) => &mut self.failed.disconnected,
+            Outcome::Failed(Failure::CallerGone) => &mut self.failed.caller_gone,
+            Outcome::Failed(Failure::Closing) => &mut self.failed.closing,
             Outcome::ExpiredUnsent => &mut self.expired_unsent,
             Outcome::ExpiredInFlight => &mut self.expired_in_flight,
-            Outcome::Discarded(_) => &mut self.discarded,
-        } += 1;
+            Outcome::Discarded(Discard::CallerGone) => &mut self.discarded.caller_gone,
+            Outcome::Discarded(Discard::Closing) => &mut self.discarded.closing,
+        }
+    }
+}
+
+impl Failures {
+    /// All of them.
+    #[must_use]
+    pub fn sum(&self) -> u64 {
+        self.refused + self.disconnected + self.caller_gone + self.closing
+    }
+}
+
+impl Discards {
+    /// All of them.
+    #[must_use]
+    pub fn sum(&self) -> u64 {
+        self.caller_gone + self.closing
     }
 }

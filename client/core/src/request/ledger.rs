@@ -34,6 +34,19 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Every one, with every reason.
+    pub const ALL: [Self; 9] = [
+        Self::Completed,
+        Self::Failed(Failure::Refused),
+        Self::Failed(Failure::Disconnected),
+        Self::Failed(Failure::CallerGone),
+        Self::Failed(Failure::Closing),
+        Self::ExpiredUnsent,
+        Self::ExpiredInFlight,
+        Self::Discarded(Discard::CallerGone),
+        Self::Discarded(Discard::Closing),
+    ];
+
     /// As it is called in spans and metrics.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -104,6 +104,14 @@ impl Accounts {
         waited - std::mem::replace(&mut account.told_ms, waited)
     }
 
+    /// What was to go out did not: the broker does not speak it.
+    pub(super) fn unspoken(&mut self, ticket: Ticket) {
+        if let Some(account) = self.open.get_mut(&ticket) {
+            account.attempts -= 1;
+            account.error = Some(ErrorCode::UnsupportedVersion);
+        }
+    }
+
     /// A broker said so.
     pub(super) fn refused(&mut self, ticket: Ticket, error: ErrorCode) {
         if let Some(account) = self.open.get_mut(&ticket) {

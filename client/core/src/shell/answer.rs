@@ -61,7 +61,7 @@ impl<C: Chunk> Shell<C> {
         let askers = self.peers.desk.on_unspoken(peer, request_id, &mut orders);
         self.carry_out(orders);
         for Asker { ticket, purpose } in askers {
-            self.accounts.refused(ticket, ErrorCode::UnsupportedVersion);
+            self.accounts.unspoken(ticket);
             match purpose {
                 Purpose::Group(call, _) => {
                     self.on_group(call, Err(ErrorCode::UnsupportedVersion));

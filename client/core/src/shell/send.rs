@@ -122,12 +122,17 @@ impl<C: Chunk> Shell<C> {
                     self.outputs.push_back(Output::Disconnect { connection, reason });
                 }
                 Order::Handshake(connection, request_id) => {
-                    let request = Request::ApiVersions;
-                    let send = Output::Send { connection, request_id, request, queued_ms: 0 };
-                    self.outputs.push_back(send);
+                    self.outputs.push_back(Output::Send {
+                        connection,
+                        request_id,
+                        request: Request::ApiVersions,
+                        lane: Lane::System,
+                        tickets: Vec::new(),
+                        queued_ms: 0,
+                    });
                 }
-                Order::Send { peer, connection, request, question, tickets, .. } => {
-                    self.on_send(peer, (connection, request), question, &tickets);
+                Order::Send { peer, connection, request, lane, question, tickets } => {
+                    self.on_send(peer, (connection, request), question, (lane, tickets));
                 }
                 Order::Lost(ticket, purpose) => {
                     self.accounts.place(ticket, Place::Backoff, self.now);
@@ -153,7 +158,7 @@ impl<C: Chunk> Shell<C> {
         peer: Peer,
         (connection, request_id): (ConnectionId, RequestId),
         mut request: Request,
-        tickets: &[Ticket],
+        (lane, tickets): (Lane, Vec<Ticket>),
     ) {
         if let Request::Fetch(fetch) = &mut request {
             let wait_max_ms = self.parking_ms(peer.node()).unwrap_or(u64::MAX);
@@ -163,11 +168,18 @@ impl<C: Chunk> Shell<C> {
         let address = self.peers.address(peer).clone();
         let others = u32::try_from(tickets.len().saturating_sub(1)).unwrap_or(u32::MAX);
         let mut queued_ms = 0;
-        for ticket in tickets {
+        for ticket in &tickets {
             let waited = self.accounts.sent(*ticket, (peer, address.clone()), others, self.now);
             queued_ms = queued_ms.max(waited);
         }
-        self.outputs.push_back(Output::Send { connection, request_id, request, queued_ms });
+        self.outputs.push_back(Output::Send {
+            connection,
+            request_id,
+            request,
+            lane,
+            tickets,
+            queued_ms,
+        });
     }
 
     /// For how long the answer to a fetch may be parked, milliseconds, so that the next heartbeat

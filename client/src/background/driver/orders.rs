@@ -6,10 +6,12 @@ use crate::background::{Assigned, Delivery, Event, LeasedPart, Note, trace};
 use crate::net::connection::Connection;
 use crate::record::Slice;
 use crate::records::PartitionRecords;
-use crate::telemetry::Queue;
+use crate::telemetry::{Landing, Queue};
 use crate::wire::Api;
 use evenkeel_core::group::Fault;
 use evenkeel_core::request::Request;
+use evenkeel_core::request::ledger::Ticket;
+use evenkeel_core::request::queue::Lane;
 use evenkeel_core::{
     Address, Answer, Assignment, CallFault, CallId, CloseReport, ConnectionId, DisconnectReason,
     Output, Part, PollFault, RequestId, Time, Warning,
@@ -41,8 +43,8 @@ impl Driver {
             match self.shell.poll_output() {
                 Output::Connect { connection, address } => self.connect(connection, address),
                 Output::Disconnect { connection, reason } => self.disconnect(connection, reason),
-                Output::Send { connection, request_id, request, queued_ms } => {
-                    self.send((connection, request_id), request, queued_ms);
+                Output::Send { connection, request_id, request, lane, tickets, queued_ms } => {
+                    self.send((connection, request_id), request, (lane, &tickets), queued_ms);
                 }
                 Output::Deliver(delivery) => self.deliver(delivery),
                 Output::EndLease(partitions) => {
@@ -65,7 +67,8 @@ impl Driver {
                 Output::Waiting(..) => {}
                 Output::Ended(ended) => {
                     self.metrics.on_ended(&ended);
-                    trace::ended(&self.teller, ended);
+                    let flown = self.flights.on_ended(ended.ticket);
+                    trace::ended(&self.teller, ended, flown);
                 }
                 Output::Warn(warning) => {
                     if let Warning::PartitionsLost { reason, .. } = &warning {
@@ -95,7 +98,7 @@ impl Driver {
         let Some(mut link) = self.links.remove(&id) else { return };
         let is_closing = reason == DisconnectReason::Closing;
         trace::disconnected(&self.teller, &link.address, reason);
-        link.emit_unanswered((&self.metrics, &self.teller), "given up");
+        link.emit_unanswered((&self.metrics, &self.teller), Landing::GivenUp);
         if is_closing {
             self.last.of(link.connection);
         }
@@ -105,6 +108,7 @@ impl Driver {
         &mut self,
         (id, request_id): (ConnectionId, RequestId),
         request: Request,
+        (lane, tickets): (Lane, &[Ticket]),
         queued_ms: u64,
     ) {
         let Some(link) = self.links.get_mut(&id) else { return };
@@ -122,7 +126,8 @@ impl Driver {
             .expect("the configuration and the handle admit only what Kafka can carry");
         link.connection.send(frame);
         let at = Instant::now();
-        link.in_flight.push_back(InFlight { id: request_id, sent, at, queued_ms, piece });
+        let is_own = self.flights.on_sent(tickets, at, &piece);
+        link.in_flight.push_back(InFlight { id: request_id, sent, at, queued_ms, lane, is_own });
     }
 
     /// The core hears of what was not sent, since the broker does not speak it.

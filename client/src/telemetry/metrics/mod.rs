@@ -15,11 +15,12 @@ mod share;
 
 pub(crate) use queues::{Handling, Queue, Queued};
 
+use super::Landed;
 use crate::background::micros;
 use evenkeel_core::request::ledger::{Outcome, Ticket};
 use evenkeel_core::request::{Ended, Request, Response};
 use evenkeel_core::{Chunk, Command, Shell};
-use evenkeel_spec::words::{NodeId, Offset, TopicPartition};
+use evenkeel_spec::words::{Offset, TopicPartition};
 use gauges::{Shown, locked, processor_time};
 use instruments::Instruments;
 use opentelemetry::KeyValue;
@@ -39,20 +40,6 @@ pub(crate) struct Metrics {
 
 /// Who it is: in every data point.
 type Who = [KeyValue; 2];
-
-/// A request on the wire that is over.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Landed {
-    /// Kafka's name of the API.
-    pub(crate) api: &'static str,
-    /// Who was asked; `None`: a bootstrap server.
-    pub(crate) node: Option<NodeId>,
-    /// How long it waited before it was sent.
-    pub(crate) queued: Duration,
-    /// How long it was on the wire.
-    pub(crate) in_flight: Duration,
-    pub(crate) outcome: &'static str,
-}
 
 impl Metrics {
     pub(crate) fn new(meter: &Meter, group: &str, client: &str) -> Self {
@@ -101,9 +88,11 @@ impl Metrics {
     pub(crate) fn on_landed(&self, landed: &Landed) {
         let Some(metrics) = &self.instruments else { return };
         let node = landed.node.map(|node| KeyValue::new("node_id", i64::from(node.0)));
-        let mut with = metrics
-            .with([KeyValue::new("api", landed.api), KeyValue::new("outcome", landed.outcome)]);
+        let outcome = KeyValue::new("outcome", landed.landing.name());
+        let mut with = metrics.with([KeyValue::new("api", landed.api), outcome]);
         with.extend(node);
+        let error = landed.landing.error();
+        with.extend(error.map(|error| KeyValue::new("error.type", error.name())));
         metrics.request_latency.record(milliseconds(landed.in_flight), &with);
         metrics.unsent_time.record(milliseconds(landed.queued), &with);
     }

@@ -129,8 +129,8 @@ fn what_a_close_gives_up_is_a_span_until_then_that_says_so() {
         }
         cluster.intercept_none();
     });
-    let (failed, discarded) =
-        (spans.one("OffsetCommit call: failed"), spans.one("OffsetCommit call: discarded"));
+    let failed = spans.one("OffsetCommit call: failed (closing)");
+    let discarded = spans.one("OffsetCommit call: discarded (closing)");
     for span in [failed, discarded] {
         assert_eq!(lasted(span), 1_100_000_000);
         assert_eq!(text(span, "reason"), "closing");
@@ -139,8 +139,8 @@ fn what_a_close_gives_up_is_a_span_until_then_that_says_so() {
     assert_eq!(failed.start_time_unix_nano, discarded.start_time_unix_nano);
     assert_eq!((number(failed, "attempts"), number(discarded, "attempts")), (1, 0));
     assert_eq!(number(discarded, "queue_ms"), 1_100);
-    // On the wire it was one request, which the end of its connection ended.
-    let request = spans.one("OffsetCommit request: given up");
+    // On the wire it was one request, of the core's own.
+    let request = spans.one("OffsetCommit request: failed (closing)");
     assert_eq!(request.end_time_unix_nano, failed.end_time_unix_nano);
 }
 
