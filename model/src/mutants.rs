@@ -145,6 +145,9 @@ fn client(mutant: ClientMutant) -> Seeded {
         }
         M::SeekKeepsReturned => (bounds::seeks(), Verdict::Broken(Rule::CommittedUngiven)),
         M::SeekEmptiesHands => (bounds::untaken(), Verdict::Broken(Rule::RevokedAtWork)),
+        M::FenceUnnoticedInCallback => (one(1), Verdict::Broken(Rule::HeldAfterLoss)),
+        M::EndAwaitsCoordinator => (one(0), Verdict::DoesNotSettle),
+        M::PollNotOver => (one(0), Verdict::Broken(Rule::CallbackOutside)),
     };
     Seeded {
         name: format!("{mutant:?}"),

@@ -84,6 +84,11 @@ fn teardown_is_exhausted_and_holds() {
 }
 
 #[test]
+fn deadlines_are_exhausted_and_hold() {
+    snapshot("slice-deadlines", &figures(&requests::deadlines()));
+}
+
+#[test]
 fn lookups_are_exhausted_and_hold() {
     snapshot("slice-lookups", &figures(&requests::lookups()));
 }
@@ -114,7 +119,7 @@ mod mutants {
     use super::{line, snapshot};
     use evenkeel_model::judged::Judged;
     use evenkeel_model::mutants::{Seeded, hunt};
-    use evenkeel_model::requests::mutants;
+    use evenkeel_model::requests::{Budget, Faults, Slice, mutants, slices};
     use std::fmt::Display;
 
     fn entry<S: Judged<Action: Display>>(seeded: &Seeded<S>) -> Result<String, String> {
@@ -130,6 +135,30 @@ mod mutants {
         let slice = slice.name();
         let line = line::<S>(&path);
         Ok(format!("{name}\n  {source}\n  {expected:?} in {slice} after {steps} steps\n  {line}\n"))
+    }
+
+    /// Whether everything that happens in `part` happens in `whole`.
+    fn is_part(part: &Slice, whole: &Slice) -> bool {
+        let flags = |faults: Faults, ends: bool| {
+            let Faults { cut, throttle, timeouts, deadline, gone } = faults;
+            [cut, throttle, timeouts, deadline, gone, ends]
+        };
+        let sizes = |Budget { asks, faults, changes }: Budget| [asks, faults, changes];
+        let both = flags(part.faults, part.ends).into_iter().zip(flags(whole.faults, whole.ends));
+        let budgets = sizes(part.budget).into_iter().zip(sizes(whole.budget));
+        part.calls.iter().all(|things| whole.calls.contains(things))
+            && part.asks.iter().all(|own| whole.asks.contains(own))
+            && both.into_iter().all(|(part, whole)| part <= whole)
+            && budgets.into_iter().all(|(part, whole)| part <= whole)
+            && part.bounds == whole.bounds
+    }
+
+    #[test]
+    fn the_world_of_each_fault_is_a_part_of_the_slice_that_it_is_named_after() {
+        for Seeded { name, slice, .. } in mutants::mutants() {
+            let whole = slices().into_iter().find(|whole| whole.name == slice.name);
+            assert!(is_part(&slice, &whole.expect("it is a slice")), "{name} in {}", slice.name);
+        }
     }
 
     #[test]

@@ -79,6 +79,9 @@ impl Turn {
     /// What to do next (Q12, Q13).
     pub fn next(&mut self, ready: Ready) -> Branch {
         let others = ready.sockets || ready.commands;
+        if Mutant::TimerAgain.is(self.mutant) && self.after_timer && !others {
+            return Branch::Timer;
+        }
         let yields = (self.after_timer || Mutant::TimersLast.is(self.mutant)) && others;
         self.after_timer = ready.timer && !yields;
         if self.after_timer {

@@ -77,19 +77,20 @@ const BOUNDS: Bounds = Bounds { in_flight_max: 1, places_max: 2 };
 /// Every slice of requests.
 #[must_use]
 pub fn slices() -> Vec<Slice> {
-    vec![requests(), order(), lookups(), teardown()]
+    vec![requests(), order(), lookups(), deadlines(), teardown()]
 }
 
 /// Lanes, sharing, and the second connection. Four requests: one in flight, one that waits behind it,
-/// one that shares, and what passes them. One fault, since a second only repeats the first: each ends
-/// a connection or keeps it waiting. One change, which makes one answer old.
+/// one that shares, and what passes them. One fault of any kind, since a second only repeats the first:
+/// each ends a connection, keeps it waiting, or gives up a call; those of which two meet are in
+/// [`deadlines`]. One change, which makes one answer old.
 #[must_use]
 pub fn requests() -> Slice {
     Slice {
         name: "requests",
         calls: BOTH_CALLS,
         asks: &[Own::Presence, Own::Offsets, Own::Fetch],
-        faults: Faults { cut: true, throttle: true, gone: true, ..NO_FAULTS },
+        faults: EVERY_FAULT,
         ends: false,
         bounds: BOUNDS,
         budget: Budget { asks: 4, faults: 1, changes: 1 },
@@ -123,6 +124,21 @@ pub fn lookups() -> Slice {
         asks: &[Own::Presence, Own::Lookup, Own::Topics, Own::Fetch],
         sometimes: lookups_reach,
         ..order()
+    }
+}
+
+/// Calls whose time is over: waiting, in flight, or to be tried again, at a broker that is cut off, stops
+/// reading or answers late. Three faults, so that a call is out of time on a connection that another fault
+/// has throttled and a third one ends. Three requests: one in flight, one behind it, and one that shares
+/// or passes; with a fourth the world is nine times larger.
+#[must_use]
+pub fn deadlines() -> Slice {
+    Slice {
+        name: "deadlines",
+        faults: Faults { gone: false, ..EVERY_FAULT },
+        budget: Budget { asks: 3, faults: 3, changes: 1 },
+        sometimes: deadlines_reach,
+        ..requests()
     }
 }
 
@@ -251,6 +267,32 @@ fn lookups_reach() -> Vec<(&'static str, Condition<Slice>)> {
 
 fn carries(state: &State, line: Line, ask: Ask) -> bool {
     state.wire(line).messages.iter().any(|message| message.ask == Some(ask))
+}
+
+fn deadlines_reach() -> Vec<(&'static str, Condition<Slice>)> {
+    vec![
+        ("the late answer of a call that is out of time is on its way", |_, s| is_late(s)),
+        ("a late answer is on its way to whom the broker does not read", |_, s| {
+            is_late(s) && s.seen.is_throttled(Line::First)
+        }),
+        ("a call waits for a broker that does not read, on the second attempt", |slice, s| {
+            s.seen.is_throttled(Line::First)
+                && waits(s, Urgency::User, Line::First)
+                && s.left.faults + 2 <= slice.budget.faults
+                && s.left.asks + 1 == slice.budget.asks
+        }),
+        ("a call is to be tried again when every fault was used", |_, s| {
+            s.left.faults == 0 && !s.resting.is_empty()
+        }),
+    ]
+}
+
+/// An answer is on its way that nobody waits for.
+fn is_late(state: &State) -> bool {
+    let is_call = |ask: Option<Ask>| matches!(ask, Some(Ask::Offsets(_)));
+    let mut messages = state.wire(Line::First).messages.iter();
+    messages.any(|message| message.read.is_some() && is_call(message.ask))
+        && !flies(state, Says::Nothing, Line::First)
 }
 
 fn teardown_reaches() -> Vec<(&'static str, Condition<Slice>)> {

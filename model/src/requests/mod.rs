@@ -16,7 +16,7 @@ mod step;
 
 pub use action::Action;
 pub use ask::{Ask, Own};
-pub use bounds::{Budget, Faults, Slice, lookups, order, requests, slices, teardown};
+pub use bounds::{Budget, Faults, Slice, deadlines, lookups, order, requests, slices, teardown};
 pub use key::Key;
 
 use crate::explore::{Condition, System};

@@ -1,11 +1,11 @@
-//! The seeded faults of the requests' machines: each with the smallest world that must find it.
+//! The seeded faults of the requests' machines: each with the smallest world that must find it, which is
+//! a part of the slice that it is named after.
 
 use super::{Budget, Faults, Own, Slice, bounds};
 use crate::mutants::{Seeded, Verdict};
 use crate::turn;
 use evenkeel_core::request::Mutant;
 use evenkeel_spec::rules::Rule;
-use evenkeel_spec::rules::requests::Bounds;
 
 /// Every fault of the desk, its connections, queues and ledger.
 #[must_use]
@@ -23,7 +23,7 @@ pub fn of_turn() -> Vec<Seeded<turn::Slice>> {
         source: mutant.source(),
         slice: turn::Slice { mutant: Some(mutant), ..turn::turn() },
         expected: Verdict::Broken(match mutant {
-            Mutant::Spin => Rule::Spun,
+            Mutant::Spin | Mutant::TimerAgain => Rule::Spun,
             _ => Rule::Starved,
         }),
     })
@@ -32,13 +32,16 @@ pub fn of_turn() -> Vec<Seeded<turn::Slice>> {
 
 fn is_of_turn(mutant: Mutant) -> bool {
     use Mutant as M;
-    matches!(mutant, M::TimersLast | M::SocketsUnbounded | M::CommandsUnbounded | M::Spin)
+    matches!(
+        mutant,
+        M::TimersLast | M::SocketsUnbounded | M::CommandsUnbounded | M::Spin | M::TimerAgain
+    )
 }
 
 fn seeded(mutant: Mutant) -> Seeded<Slice> {
     use Mutant as M;
     let (slice, rule) = match mutant {
-        M::OneLane => (roomy(), Rule::SystemWaited),
+        M::OneLane => (small(&[Own::Presence], 2), Rule::SystemWaited),
         M::AttachWithoutPromotion => (small(&[Own::Offsets], 3), Rule::SystemWaited),
         M::InFlightUnbounded => (small(&[], 2), Rule::TooManyInFlight),
         M::OneTooMany => (small(&[], 3), Rule::PlacesExceeded),
@@ -67,7 +70,7 @@ fn seeded(mutant: Mutant) -> Seeded<Slice> {
             let (name, source) = (format!("{mutant:?}"), mutant.source());
             return Seeded { name, source, slice, expected: Verdict::DoesNotSettle };
         }
-        M::TimersLast | M::SocketsUnbounded | M::CommandsUnbounded | M::Spin => {
+        M::TimersLast | M::SocketsUnbounded | M::CommandsUnbounded | M::Spin | M::TimerAgain => {
             unreachable!("these are the loop's")
         }
     };
@@ -83,12 +86,6 @@ fn seeded(mutant: Mutant) -> Seeded<Slice> {
 fn small(asks: &'static [Own], count: u8) -> Slice {
     let budget = Budget { asks: count, faults: 0, changes: 0 };
     Slice { asks, budget, ..bounds::requests() }
-}
-
-/// A call and a heartbeat, with room for more calls in flight.
-fn roomy() -> Slice {
-    let slice = small(&[Own::Presence], 2);
-    Slice { bounds: Bounds { in_flight_max: 2, ..slice.bounds }, ..slice }
 }
 
 /// These, so many in all, with one fault of these.
@@ -115,7 +112,8 @@ fn cut(count: u8) -> Slice {
 /// A call whose attempt is lost and that is given up then.
 fn lost() -> Slice {
     let budget = Budget { asks: 1, faults: 2, changes: 0 };
-    Slice { faults: Faults { cut: true, gone: true, ..bounds::NO_FAULTS }, budget, ..small(&[], 1) }
+    let faults = Faults { cut: true, gone: true, ..bounds::NO_FAULTS };
+    Slice { asks: &[], faults, budget, ends: false, ..bounds::teardown() }
 }
 
 /// A call and these, at a broker that stops reading.
@@ -131,5 +129,6 @@ fn changing() -> Slice {
 
 /// Two calls, and the end.
 fn closing() -> Slice {
-    Slice { ends: true, ..small(&[], 2) }
+    let budget = Budget { asks: 2, faults: 0, changes: 0 };
+    Slice { asks: &[], faults: bounds::NO_FAULTS, budget, ..bounds::teardown() }
 }

@@ -279,7 +279,8 @@ impl Group {
         let joined = matches!(self.member.state(), State::Joined(_));
         let busy = joined && !(self.owned().is_empty() && *self.phase() == Phase::Idle);
         let busy = busy && !self.has(Mutant::LeaveAtOnce);
-        if busy || self.callback.is_some() || self.lost_due.is_some() {
+        let awaits = self.has(Mutant::EndAwaitsCoordinator) && self.lookup.known().is_none();
+        if busy || awaits || self.callback.is_some() || self.lost_due.is_some() {
             return;
         }
         if !ending.leaving {

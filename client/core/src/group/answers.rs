@@ -134,6 +134,11 @@ impl Group {
                 let step = self.member.on_join_fenced(new_id);
                 out.push(Output::Arm(Timer::Backoff(BackoffKind::Heartbeat), step));
             }
+            Verdict::Rejoin { .. }
+                if self.callback.is_some() && self.has(Mutant::FenceUnnoticedInCallback) =>
+            {
+                self.retry_heartbeat(out);
+            }
             Verdict::Rejoin { new_id } => {
                 self.lose(LostReason::Fenced(code), out);
                 self.member.on_fenced(new_id);

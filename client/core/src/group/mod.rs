@@ -450,6 +450,9 @@ impl Group {
     }
 
     fn leave_poll(&mut self, out: &mut Vec<Output>) {
+        if self.has(Mutant::PollNotOver) {
+            return;
+        }
         if std::mem::take(&mut self.inside) && self.member.state() != State::Unsubscribed {
             out.push(Output::Arm(Timer::PollInterval, Step::FIRST));
         }

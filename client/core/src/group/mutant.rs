@@ -166,6 +166,15 @@ mutants! {
     // [R3]
     /// A seek to a place that is not known yet counts as being done with what is in hand.
     SeekEmptiesHands
+    // [M6]
+    /// KAFKA-16954: a fence is not noticed while the application is in a callback.
+    FenceUnnoticedInCallback
+    // [M9]
+    /// KAFKA-18569: an unsubscribe waits for a coordinator that nothing else needs.
+    EndAwaitsCoordinator
+    // [C1]
+    /// KAFKA-20780: a poll that is over is not taken as over.
+    PollNotOver
 }
 
 impl Mutant {

@@ -60,16 +60,16 @@ mutants! {
     /// A request whose callers are all gone goes out all the same.
     SentForNobody
     // [Q6]
-    /// KAFKA-18034: a failure reaches the first of those that share a request.
+    /// A failure reaches the first of those that share a request.
     FailureReachesOne
     // [Q6]
     /// An answer reaches the first of those that share a request.
     AnswerReachesOne
     // [Q7]
-    /// KAFKA-19394: what was not sent when the connection ended waits for ever.
+    /// What was not sent when the connection ended waits for ever.
     UnsentForgotten
     // [Q7]
-    /// KAFKA-18812: what was in flight when the connection ended waits for ever.
+    /// What was in flight when the connection ended waits for ever.
     InFlightForgotten
     // [Q7]
     /// An attempt that was lost still counts as one on its way when its call ends.
@@ -104,7 +104,7 @@ mutants! {
     /// again.
     HeartbeatOvertaken
     // [Q10]
-    /// KAFKA-20253: the next attempt to connect does not wait.
+    /// The next attempt to connect does not wait.
     NoReconnectBackoff
     // [Q11]
     /// KAFKA-19357: close forgets what waits.
@@ -124,6 +124,9 @@ mutants! {
     // [Q13]
     /// KAFKA-20854: the loop is told to go on while nothing is ready.
     Spin
+    // [Q13]
+    /// KAFKA-20253: for as long as nothing comes of a timer, the loop is told that it is due.
+    TimerAgain
 }
 
 impl Mutant {
