@@ -5,14 +5,23 @@
 //! the three ways. What a larger world found first is in the bounds now: a commit more in `two-members`,
 //! and subscribing again after a refusal in `one-member` (CHANGELOG).
 
+mod adversary;
+mod reached;
+
+pub use adversary::{Budget, Disconnect, Faults};
+
 use crate::explore::Condition;
-use crate::system::{Asked, Brain, Node, Refusal, Shared, State};
+use crate::system::{Brain, Node, Refusal, Shared, State};
+use adversary::NO_FAULTS;
 use evenkeel_coordinator::Config as CoordinatorConfig;
 use evenkeel_core::group::{GroupConfig, Mutant};
 use evenkeel_spec::rules::World;
 use evenkeel_spec::words::{
-    BackoffKind, MemberId, Offset, Partitions, Subscription, Timer, Topic, TopicId,
-    TopicIdPartition, Topics,
+    MemberId, Offset, Partitions, Subscription, Topic, TopicId, TopicIdPartition, Topics,
+};
+use reached::{
+    commits_reach, interval_reaches, one_member_reaches, seeks_reach, two_faults_reach,
+    two_members_reach, untaken_reaches, whims_reach,
 };
 use std::sync::Arc;
 
@@ -65,97 +74,19 @@ pub struct Detail {
     pub interval_commit: bool,
 }
 
-/// What may still be done.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct Budget {
-    /// Faults of any kind. Two, so that any two of the listed faults occur on one path.
-    pub faults: u8,
-    /// Subscribes, by all applications.
-    pub subscribes: u8,
-    /// Changes to a smaller subscription.
-    pub narrows: u8,
-    /// Unsubscribes.
-    pub unsubscribes: u8,
-    /// The application's own commits.
-    pub commits: u8,
-    /// Seeks.
-    pub seeks: u8,
-    /// Polls that are dropped when their records have come.
-    pub misses: u8,
-}
-
-impl Budget {
-    /// Nothing.
-    pub const NONE: Self = Self {
-        faults: 0,
-        subscribes: 0,
-        narrows: 0,
-        unsubscribes: 0,
-        commits: 0,
-        seeks: 0,
-        misses: 0,
-    };
-}
-
-/// Which faults the adversary has.
-#[derive(Clone, Copy, Debug)]
-pub struct Faults {
-    /// Connections break.
-    pub disconnect: Disconnect,
-    /// Sessions expire although the member lives.
-    pub session: bool,
-    /// The coordinator's rebalance timeout.
-    pub rebalance: bool,
-    /// The application exceeds its poll interval, or its time to revoke or to leave.
-    pub slow: bool,
-    /// Callbacks fail.
-    pub fail: bool,
-    /// Processes die.
-    pub crash: bool,
-    /// The coordinator moves.
-    pub failover: bool,
-    /// A broker answers these errors.
-    pub refusals: &'static [Refusal],
-}
-
-/// When connections break.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Disconnect {
-    /// Never.
-    Never,
-    /// Whenever something is on them.
-    Any,
-    /// Only under a commit that was not processed yet: for a slice that is about late commits.
-    UnderCommit,
-}
-
-impl Disconnect {
-    /// Whether the connections of this consumer may break now.
-    #[must_use]
-    pub fn applies(self, node: &Node) -> bool {
-        match self {
-            Self::Never => false,
-            Self::Any => !node.is_quiet(),
-            Self::UnderCommit => node.requests.iter().any(Asked::is_commit),
-        }
-    }
-}
-
-const NO_FAULTS: Faults = Faults {
-    disconnect: Disconnect::Never,
-    session: false,
-    rebalance: false,
-    slow: false,
-    fail: false,
-    crash: false,
-    failover: false,
-    refusals: &[],
-};
-
 /// Every slice, the main ones first.
 #[must_use]
 pub fn slices() -> Vec<Slice> {
-    vec![one_member(), two_members(), two_faults(), commits(), interval(), untaken(), seeks()]
+    vec![
+        one_member(),
+        two_members(),
+        two_faults(),
+        commits(),
+        interval(),
+        untaken(),
+        seeks(),
+        whims(),
+    ]
 }
 
 /// The slice of this name.
@@ -328,6 +259,22 @@ pub fn seeks() -> Slice {
     }
 }
 
+/// One member with a listener whose application changes its mind: it drops its unsubscribe, says its
+/// subscription twice, polls and subscribes meanwhile, and has calls that need the coordinator without
+/// any; whose lookup may be refused for good. Two whims and two faults, so that any two meet.
+#[must_use]
+pub fn whims() -> Slice {
+    Slice {
+        name: "whims",
+        detail: Detail { resolve: false, ..one_member().detail },
+        auto_commit: false,
+        budget: Budget { faults: 2, subscribes: 2, unsubscribes: 1, whims: 2, ..Budget::NONE },
+        faults: Faults { disconnect: Disconnect::Any, slow: true, lookup: true, ..NO_FAULTS },
+        sometimes: whims_reach,
+        ..one_member()
+    }
+}
+
 fn coordinator(assignment_interval_ms: u32) -> CoordinatorConfig {
     CoordinatorConfig { assignment_interval_ms, ..CoordinatorConfig::default() }
 }
@@ -419,117 +366,4 @@ impl Slice {
     pub fn must_reach(&self) -> Vec<(&'static str, Condition<Self>)> {
         (self.sometimes)()
     }
-}
-
-fn one_member_reaches() -> Vec<(&'static str, Condition<Slice>)> {
-    use evenkeel_core::group::consumer::State as Membership;
-    use evenkeel_spec::rules::Told;
-    vec![
-        ("stable", |_, s| s.nodes[0].group.is_stable()),
-        ("fenced, lost callback open", |_, s| {
-            s.world.consumers[0].telling() == Some(Told::Lost)
-                && s.nodes[0].group.state() == Membership::Fenced
-        }),
-        ("stale", |_, s| s.nodes[0].group.state() == Membership::Stale),
-        ("fatal", |_, s| s.nodes[0].group.state() == Membership::Fatal),
-        ("revoked callback open while unsubscribing", |_, s| {
-            s.world.consumers[0].telling() == Some(Told::Revoked) && s.nodes[0].group.is_ending()
-        }),
-        ("session expired during a callback", |_, s| {
-            s.world.consumers[0].telling().is_some() && s.world.grants.is_empty()
-        }),
-        ("a record was committed", |_, s| !s.world.committed.is_empty()),
-        ("joined again under a new id", |_, s| {
-            s.world.grants.keys().any(|id| id.0 > 0)
-                && matches!(s.nodes[0].group.state(), Membership::Joined(_))
-        }),
-    ]
-}
-
-fn two_members_reach() -> Vec<(&'static str, Condition<Slice>)> {
-    vec![
-        ("two stable members share the topic", |slice, s| {
-            s.nodes.iter().all(|n| n.group.is_stable() && !n.group.owned().is_empty())
-                && s.world.grants.len() == slice.members
-        }),
-        ("a revocation waits while a member joins", |_, s| {
-            s.world.grants.values().any(|grant| !grant.revoking.is_empty())
-                && s.world.grants.len() == 2
-        }),
-        ("a commit in flight during a revocation", |_, s| {
-            s.world.grants.values().any(|grant| !grant.revoking.is_empty())
-                && s.world.consumers.iter().any(|c| c.is_committing())
-        }),
-        ("a crashed member's partitions are the other's", |_, s| {
-            s.nodes.iter().any(|n| n.crashed)
-                && s.nodes.iter().any(|n| !n.crashed && n.group.owned().len() == 2)
-                && s.world.grants.len() == 1
-        }),
-    ]
-}
-
-fn two_faults_reach() -> Vec<(&'static str, Condition<Slice>)> {
-    vec![
-        ("both members crashed", |_, s| s.nodes.iter().all(|n| n.crashed)),
-        ("a member joined again under its second new id", |_, s| {
-            s.nodes.iter().any(|n| n.group.member_id().0 == 2 && n.group.is_stable())
-        }),
-        ("nobody is a member while one revokes", |_, s| {
-            s.world.grants.is_empty() && s.nodes.iter().any(|n| !n.group.owned().is_empty())
-        }),
-    ]
-}
-
-fn commits_reach() -> Vec<(&'static str, Condition<Slice>)> {
-    vec![
-        ("both records were committed", |_, s| s.world.committed.values().any(|at| at.0 == 2)),
-        ("a commit may arrive late", |_, s| s.nodes[0].late_commit.is_some()),
-        ("a commit in flight of a member that is gone", |_, s| {
-            s.world.consumers[0].is_committing() && s.world.grants.is_empty()
-        }),
-    ]
-}
-
-fn interval_reaches() -> Vec<(&'static str, Condition<Slice>)> {
-    vec![
-        ("the target lags behind the group", |_, s| {
-            s.brain.group.state() == evenkeel_coordinator::GroupState::Assigning
-        }),
-        ("a commit may arrive late", |_, s| s.nodes.iter().any(|n| n.late_commit.is_some())),
-    ]
-}
-
-fn untaken_reaches() -> Vec<(&'static str, Condition<Slice>)> {
-    vec![
-        ("a revocation waits for what a dropped poll left", |_, s| {
-            s.nodes[0].app.waiting.is_some() && s.world.consumers[0].is_letting_go()
-        }),
-        ("an unsubscribe with what a dropped poll left", |_, s| {
-            s.nodes[0].app.waiting.is_some() && s.nodes[0].group.is_ending()
-        }),
-        ("a commit in flight after a seek", |_, s| {
-            s.left.seeks == 0 && s.world.consumers[0].is_committing()
-        }),
-        ("the other reads on where a seek led back to", |_, s| {
-            s.nodes[1].group.owned().len() == 2 && s.world.committed.values().any(|at| at.0 == 0)
-        }),
-    ]
-}
-
-fn seeks_reach() -> Vec<(&'static str, Condition<Slice>)> {
-    vec![
-        ("a record is read again although it was committed", |_, s| {
-            s.world.committed.values().any(|at| at.0 == 1)
-                && s.nodes[0].app.positions.values().any(|at| at.0 == 0)
-        }),
-        ("where a seek led back to is committed", |_, s| {
-            s.world.committed.values().any(|at| at.0 == 0)
-        }),
-        ("a commit is retried after a seek", |_, s| {
-            s.left.seeks == 0 && s.nodes[0].timers.contains(&Timer::Backoff(BackoffKind::Commit))
-        }),
-        ("a commit may arrive late after a seek", |_, s| {
-            s.left.seeks == 0 && s.nodes[0].late_commit.is_some()
-        }),
-    ]
 }

@@ -113,7 +113,6 @@ fn client(mutant: ClientMutant) -> Seeded {
         M::LateCallbackApplied => (one(2), Verdict::Broken(Rule::ReturnedClosed)),
         M::StaleUnsubscribeRejoins => (one(1), Verdict::Broken(Rule::SpokeOutside)),
         M::LateCallbackEndsSubscription => (one(2), Verdict::DoesNotSettle),
-        M::LateLostErasesTarget => (one(2), Verdict::DoesNotSettle),
         M::LateAnswerBelieved => (one(2), Verdict::Broken(Rule::CallbackUntrue)),
         M::KeepIdAfterLeave => (bounds::interval(), Verdict::Broken(Rule::CommitAcceptedFromOther)),
         M::BarrierForEver => (slow(), Verdict::Broken(Rule::RevocationUnbounded)),
@@ -127,7 +126,7 @@ fn client(mutant: ClientMutant) -> Seeded {
         M::FailedCallbackStalls => (one(1), Verdict::DoesNotSettle),
         M::RevokedAfterFence => (one(1), Verdict::Broken(Rule::CallbackUntrue)),
         M::FetchBeforeAssigned => (one(0), Verdict::Broken(Rule::ReturnedClosed)),
-        M::JoinUntold => (bounds::one_member(), Verdict::Broken(Rule::SpokeOutside)),
+        M::JoinUntold => (bounds::whims(), Verdict::Broken(Rule::SpokeOutside)),
         M::EmptyCommitHolds => (bounds::commits(), Verdict::DoesNotSettle),
         M::StaleJoinsAtOnce => (slow(), Verdict::Broken(Rule::SpokeOutside)),
         M::FatalJoinsAgain => (one(1), Verdict::Broken(Rule::SpokeOutside)),
@@ -148,6 +147,12 @@ fn client(mutant: ClientMutant) -> Seeded {
         M::FenceUnnoticedInCallback => (one(1), Verdict::Broken(Rule::HeldAfterLoss)),
         M::EndAwaitsCoordinator => (one(0), Verdict::DoesNotSettle),
         M::PollNotOver => (one(0), Verdict::Broken(Rule::CallbackOutside)),
+        M::DropEndsUnsubscribe => (bounds::whims(), Verdict::DoesNotSettle),
+        M::DroppedEndsPoll => (bounds::whims(), Verdict::DoesNotSettle),
+        M::RepeatForgetsChange => (repeating(), Verdict::DoesNotSettle),
+        M::RefusedLookupUntold => (bounds::whims(), Verdict::Broken(Rule::SpokeOutside)),
+        M::RefusedLookupForgetsCommits => (refusing_lookup(), Verdict::Broken(Rule::Unanswered)),
+        M::RefusedLookupBars => (bounds::whims(), Verdict::Broken(Rule::RefusedUnsubscribed)),
     };
     Seeded {
         name: format!("{mutant:?}"),
@@ -283,6 +288,20 @@ fn narrowing() -> Slice {
 /// One member with a listener that shrinks its subscription, and any fault.
 fn shrinking() -> Slice {
     let mut slice = Slice { topics: bounds::topics(2, 1), ..one(1) };
+    slice.budget.narrows = 1;
+    slice
+}
+
+/// One member that commits, loses its coordinator, and is refused when it looks for it.
+fn refusing_lookup() -> Slice {
+    let mut slice = with_faults(bounds::whims(), 2);
+    (slice.budget.commits, slice.budget.whims) = (1, 0);
+    slice
+}
+
+/// One member that shrinks its subscription from two topics to one, and says so twice.
+fn repeating() -> Slice {
+    let mut slice = Slice { topics: bounds::topics(2, 1), ..with_faults(bounds::whims(), 0) };
     slice.budget.narrows = 1;
     slice
 }

@@ -1,7 +1,7 @@
 //! Every seeded fault dies by the rule named for it, and its shortest counterexample is pinned.
 
 use evenkeel_model::mutants::{Seeded, Verdict, choices, hunt, mutants};
-use evenkeel_model::report;
+use evenkeel_model::{report, requests};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -38,6 +38,18 @@ fn every_fault_of_the_client_is_found_by_its_rule() {
 #[test]
 fn every_fault_of_the_coordinator_is_found_by_its_rule() {
     hunt_all("mutants-coordinator", |seeded| seeded.slice.coordinator.mutant.is_some());
+}
+
+#[test]
+fn the_readme_counts_the_faults_and_those_that_are_bugs_of_kafka() {
+    let group = mutants().into_iter().map(|seeded| seeded.source);
+    let requests = requests::mutants::mutants().into_iter().map(|seeded| seeded.source);
+    let turn = requests::mutants::of_turn().into_iter().map(|seeded| seeded.source);
+    let sources: Vec<_> = group.chain(requests).chain(turn).collect();
+    let cited = sources.iter().filter(|source| source.contains("KAFKA-")).count();
+    let told =
+        format!("{} seeded faults, {cited} of them real bugs of Apache Kafka", sources.len());
+    assert!(include_str!("../../README.md").contains(&told), "{told}");
 }
 
 #[test]

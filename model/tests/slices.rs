@@ -77,6 +77,7 @@ slices! {
     interval_is_exhausted_and_holds interval
     untaken_is_exhausted_and_holds untaken
     seeks_are_exhausted_and_hold seeks
+    whims_are_exhausted_and_hold whims
 }
 
 #[test]

@@ -8,7 +8,7 @@ use evenkeel_coordinator::Order;
 use evenkeel_core::group::{CommitId, Group, Output};
 use evenkeel_model::bounds::Slice;
 use evenkeel_model::system::{Action, Asked, Reply, State};
-use evenkeel_spec::words::{Committed, Heartbeat, Offset, TopicIdPartition};
+use evenkeel_spec::words::{Committed, ErrorCode, Heartbeat, Offset, TopicIdPartition};
 use std::collections::BTreeSet;
 
 /// The orders of one step.
@@ -96,10 +96,14 @@ impl<'a> Fed<'a> {
             | Action::Seek(..)
             | Action::Commit(_)
             | Action::Unsubscribe(_)
+            | Action::Abandon(_)
+            | Action::Repeat(_)
+            | Action::Ask(_)
             | Action::Done(_)
             | Action::Fail(_)
             | Action::Resolve(_)
             | Action::Found(_)
+            | Action::Deny(_)
             | Action::Answer(_)
             | Action::Break(_)
             | Action::Fire(..) => {}
@@ -114,7 +118,7 @@ impl<'a> Fed<'a> {
         let seen = node.app.waiting.is_none();
         let callback = node.app.callback.as_ref().map(|(incarnation, _)| *incarnation);
         match action {
-            Action::Subscribe(_) | Action::Narrow(_) => {
+            Action::Subscribe(_) | Action::Narrow(_) | Action::Repeat(_) => {
                 let narrowed = node.app.narrowed || matches!(action, Action::Narrow(_));
                 let subscription = self.slice.subscription(narrowed);
                 self.feed(|group, out| group.on_subscribe(subscription, node.app.listener, out));
@@ -141,6 +145,8 @@ impl<'a> Fed<'a> {
                 self.feed(|group, out| group.on_commit(CommitId(0), seen, None, out));
             }
             Action::Unsubscribe(_) => self.feed(|group, out| group.on_unsubscribe(seen, out)),
+            Action::Abandon(_) => {}
+            Action::Ask(_) => self.feed(Group::on_coordinator_wanted),
             Action::Done(_) | Action::Fail(_) => {
                 let incarnation = callback.expect("a callback is open");
                 let ok = matches!(action, Action::Done(_));
@@ -155,6 +161,12 @@ impl<'a> Fed<'a> {
                 let incarnation = node.lookup.expect("a lookup is outstanding");
                 let found = Ok(self.before.brain.node());
                 self.feed(|group, out| group.on_coordinator(incarnation, found, out));
+            }
+            Action::Deny(_) => {
+                let incarnation = node.lookup.expect("a lookup is outstanding");
+                let refused = Err(ErrorCode::GroupAuthorizationFailed);
+                self.feed(|group, out| group.on_coordinator(incarnation, refused, out));
+                self.group.on_coordinator_unwanted();
             }
             Action::Answer(_) => self.answer(node.answers[0].clone()),
             Action::Break(_) => self.lose_all(),

@@ -44,6 +44,9 @@ pub enum Infeasible {
     CoordinatorPassed,
     /// A request would have been given up by then.
     RequestTimeout(usize),
+    /// What a call asks of the coordinator is asked until it is answered; the model's only looks for
+    /// the coordinator.
+    Asked(usize),
     /// Positions are needed while nobody knows the coordinator: the shell asks for it, to look them
     /// up; the model does not.
     PositionLookup(usize),
@@ -55,6 +58,7 @@ impl fmt::Display for Infeasible {
             Self::Passed(i, timer) => write!(f, "timer c{i} {timer:?} is due earlier"),
             Self::CoordinatorPassed => f.write_str("a timer of the coordinator is due earlier"),
             Self::RequestTimeout(i) => write!(f, "a request of c{i} times out earlier"),
+            Self::Asked(i) => write!(f, "a call of c{i} needs more than the coordinator's name"),
             Self::PositionLookup(i) => write!(f, "c{i} looks for the coordinator for positions"),
         }
     }
@@ -140,6 +144,9 @@ impl<'a> Clock<'a> {
 
     fn step(&mut self, action: Action, after: &State, orders: &Orders) -> Result<(), Infeasible> {
         let i = action.consumer();
+        if matches!(action, Action::Ask(_)) {
+            return Err(Infeasible::Asked(i));
+        }
         let when = self.happens(action);
         self.now = when.1;
         self.judge_armed(Some((action, when)))?;

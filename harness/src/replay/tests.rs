@@ -5,7 +5,7 @@ use super::path::{Plans, plans};
 use super::{CANDIDATES_MAX, Target, run_plans, run_slice};
 use evenkeel_coordinator::Mutant;
 use evenkeel_core::group::Mutant as ClientMutant;
-use evenkeel_model::bounds::{Slice, interval, one_member, seeks, two_members, untaken};
+use evenkeel_model::bounds::{Slice, interval, one_member, seeks, two_members, untaken, whims};
 use evenkeel_model::explore::{Exploration, Options, explore};
 use std::sync::OnceLock;
 
@@ -84,6 +84,29 @@ fn dropped_polls_and_seeks_agree_with_every_target_and_a_core_that_counts_them_d
             Sabotage { machines: Some(ClientMutant::EndTakesDelivered), ..Sabotage::default() };
         let report = run_plans(&slice, &plans, Target::Core, sabotage, |_| {});
         assert_eq!(report.agrees(), slice.budget.unsubscribes == 0, "{}", slice.name);
+    }
+}
+
+#[test]
+fn dropped_unsubscribes_and_refused_lookups_agree_with_every_target_and_a_core_without_them_does_not()
+ {
+    let mut slice = whims();
+    slice.budget.faults = 1;
+    let plans = plans(&slice, &explored(&slice), CANDIDATES_MAX).expect("renaming is right");
+    for target in TARGETS {
+        let report = run_plans(&slice, &plans, *target, Sabotage::default(), |_| {});
+        let shown: Vec<_> = report.divergences.iter().map(ToString::to_string).collect();
+        assert!(report.agrees(), "{}", shown.join("\n"));
+        assert!(report.replayed > 200, "{} traces are too few", report.replayed);
+    }
+    for mutant in [
+        ClientMutant::DropEndsUnsubscribe,
+        ClientMutant::DroppedEndsPoll,
+        ClientMutant::RefusedLookupUntold,
+    ] {
+        let sabotage = Sabotage { machines: Some(mutant), ..Sabotage::default() };
+        let report = run_plans(&slice, &plans, Target::Core, sabotage, |_| {});
+        assert!(!report.agrees(), "{mutant:?} is not found");
     }
 }
 
@@ -213,8 +236,8 @@ fn seeded_faults_of_the_clients_machines_are_found_on_the_core() {
     assert_eq!(found, MACHINES_FOUND);
 }
 
-/// 25 of 40; the three of them that are another choice are no faults, but not what was modelled.
-const MACHINES_FOUND: [&str; 25] = [
+/// 28 of 54; the three of them that are another choice are no faults, but not what was modelled.
+const MACHINES_FOUND: [&str; 28] = [
     "HeartbeatWhileFenced",
     "LeaveSuppressedInFlight",
     "ErrorKeepsInFlight",
@@ -240,4 +263,7 @@ const MACHINES_FOUND: [&str; 25] = [
     "CommitAfterRevoked",
     "NoFullAfterLostAnswer",
     "FencedJoinAtOnce",
+    "FenceUnnoticedInCallback",
+    "EndAwaitsCoordinator",
+    "PollNotOver",
 ];

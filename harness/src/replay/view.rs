@@ -160,7 +160,10 @@ pub(crate) fn expected(
             group = Arc::new(GroupView::of(&after.brain));
         }
         let consumers = after.nodes.iter().enumerate().map(|(i, node)| {
-            let news = if action.consumer() == i { news(&orders[step]) } else { Vec::new() };
+            // Nobody hears the end of an unsubscribe that was dropped.
+            let hears = before.nodes[i].app.call == Call::Unsubscribe
+                || matches!(action, Action::Unsubscribe(_));
+            let news = if action.consumer() == i { news(&orders[step], hears) } else { Vec::new() };
             ConsumerView::of(slice, i, node, news)
         });
         views.push(View { consumers: consumers.collect(), group: group.clone() });
@@ -168,11 +171,11 @@ pub(crate) fn expected(
     views
 }
 
-fn news(orders: &Orders) -> Vec<News> {
+fn news(orders: &Orders, hears_end: bool) -> Vec<News> {
     let returned = orders.returned.map(|(partition, next)| News::Returned(partition, next));
     let heard = orders.consumer.iter().filter_map(|output| match output {
         Output::CommitDone { result, .. } => Some(News::Committed(*result)),
-        Output::Left { clean } => Some(News::Left(*clean)),
+        Output::Left { clean } => hears_end.then_some(News::Left(*clean)),
         _ => None,
     });
     returned.into_iter().chain(heard).collect()

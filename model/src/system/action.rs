@@ -1,6 +1,6 @@
 //! What may happen next. An action names consumers and kinds, never epochs or ids.
 
-use crate::bounds::Slice;
+use crate::bounds::{Budget, Slice};
 use crate::system::{Call, Node, State};
 use evenkeel_spec::words::{ErrorCode, HeartbeatEpoch, Timer};
 use std::fmt;
@@ -28,6 +28,12 @@ pub enum Action {
     Commit(usize),
     /// The application unsubscribes.
     Unsubscribe(usize),
+    /// The application drops its unsubscribe: the call ends, what was begun goes on.
+    Abandon(usize),
+    /// The application subscribes once more to the same.
+    Repeat(usize),
+    /// A call of the application needs the coordinator, whoever is subscribed.
+    Ask(usize),
     /// The open callback succeeds.
     Done(usize),
     /// The open callback fails.
@@ -36,6 +42,8 @@ pub enum Action {
     Resolve(usize),
     /// The lookup is answered with who coordinates now.
     Found(usize),
+    /// The lookup is refused for good.
+    Deny(usize),
     /// The oldest request on the connection (N1) reaches its broker and is processed.
     Arrive(usize),
     /// The oldest answer reaches the consumer.
@@ -131,7 +139,8 @@ impl Slice {
             if (!app.subscribed || app.refused) && left.subscribes > 0 {
                 actions.push(Action::Subscribe(i));
             }
-            if app.subscribed || (self.detail.exit && left.unsubscribes == 0) {
+            let is_dropped = node.group.is_ending();
+            if app.subscribed || is_dropped || (self.detail.exit && left.unsubscribes == 0) {
                 actions.push(Action::Poll(i));
             }
             if app.subscribed {
@@ -164,6 +173,7 @@ impl Slice {
                 }
             }
         }
+        self.offer_whims(left, i, node, actions);
         if app.call != Call::Outside && app.callback.is_some() {
             actions.push(Action::Done(i));
             if left.faults > 0 && self.faults.fail {
@@ -175,10 +185,28 @@ impl Slice {
         }
     }
 
+    /// What an application does that changes its mind, or asks for more at once.
+    fn offer_whims(&self, left: &Budget, i: usize, node: &Node, actions: &mut Vec<Action>) {
+        if left.whims == 0 {
+            return;
+        }
+        match node.app.call {
+            Call::Unsubscribe => actions.push(Action::Abandon(i)),
+            Call::Outside if node.app.subscribed => actions.push(Action::Repeat(i)),
+            Call::Outside | Call::Poll => {}
+        }
+        if node.app.call == Call::Outside && node.group.coordinator().is_none() {
+            actions.push(Action::Ask(i));
+        }
+    }
+
     fn offer_network(&self, state: &State, i: usize, node: &Node, actions: &mut Vec<Action>) {
         let faulty = state.left.faults > 0;
         if node.lookup.is_some() {
             actions.push(Action::Found(i));
+            if faulty && self.faults.lookup {
+                actions.push(Action::Deny(i));
+            }
         }
         if let Some(asked) = node.requests.first() {
             actions.push(Action::Arrive(i));
@@ -252,10 +280,14 @@ impl fmt::Display for Action {
             Self::Seek(i, place) => write!(f, "seek c{i} {place:?}"),
             Self::Commit(i) => write!(f, "commit c{i}"),
             Self::Unsubscribe(i) => write!(f, "unsubscribe c{i}"),
+            Self::Abandon(i) => write!(f, "abandon c{i}"),
+            Self::Repeat(i) => write!(f, "repeat c{i}"),
+            Self::Ask(i) => write!(f, "ask c{i}"),
             Self::Done(i) => write!(f, "callback c{i} done"),
             Self::Fail(i) => write!(f, "callback c{i} fails"),
             Self::Resolve(i) => write!(f, "resolve c{i}"),
             Self::Found(i) => write!(f, "found c{i}"),
+            Self::Deny(i) => write!(f, "deny c{i}"),
             Self::Arrive(i) => write!(f, "arrive c{i}"),
             Self::Answer(i) => write!(f, "answer c{i}"),
             Self::Refuse(i, refusal) => write!(f, "refuse c{i} {refusal:?}"),

@@ -162,10 +162,14 @@ impl Action {
             | Self::Seek(i, _)
             | Self::Commit(i)
             | Self::Unsubscribe(i)
+            | Self::Abandon(i)
+            | Self::Repeat(i)
+            | Self::Ask(i)
             | Self::Done(i)
             | Self::Fail(i)
             | Self::Resolve(i)
             | Self::Found(i)
+            | Self::Deny(i)
             | Self::Arrive(i)
             | Self::Answer(i)
             | Self::Refuse(i, _)
@@ -195,10 +199,14 @@ impl Action {
             Self::Seek(_, place) => Self::Seek(0, place),
             Self::Commit(_) => Self::Commit(0),
             Self::Unsubscribe(_) => Self::Unsubscribe(0),
+            Self::Abandon(_) => Self::Abandon(0),
+            Self::Repeat(_) => Self::Repeat(0),
+            Self::Ask(_) => Self::Ask(0),
             Self::Done(_) => Self::Done(0),
             Self::Fail(_) => Self::Fail(0),
             Self::Resolve(_) => Self::Resolve(0),
             Self::Found(_) => Self::Found(0),
+            Self::Deny(_) => Self::Deny(0),
             Self::Arrive(_) => Self::Arrive(0),
             Self::Answer(_) => Self::Answer(0),
             Self::Refuse(_, refusal) => Self::Refuse(0, refusal),

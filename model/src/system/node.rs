@@ -2,6 +2,7 @@
 
 use crate::bounds::Slice;
 use evenkeel_core::Incarnation;
+use evenkeel_core::group::consumer::State as Membership;
 use evenkeel_core::group::{Callback, Group};
 use evenkeel_spec::words::{
     ErrorCode, Heartbeat, HeartbeatAnswer, HeartbeatEpoch, MemberId, NodeId, Offset, OffsetCommit,
@@ -198,6 +199,12 @@ impl Node {
         self.group.owned().iter().find(|p| slice.log_end(**p).0 > 0).copied()
     }
 
+    /// Whether it is a member, joins, or leaves: a dropped unsubscribe goes on.
+    fn is_or_was_member(&self) -> bool {
+        let is_member = matches!(self.group.state(), Membership::Joining | Membership::Joined(_));
+        is_member || self.group.is_departing()
+    }
+
     /// Whether nobody will speak for this member id again.
     #[must_use]
     pub fn is_gone(&self, slice: &Slice, id: MemberId) -> bool {
@@ -205,6 +212,6 @@ impl Node {
         self.crashed
             || self.app.refused
             || (self.group.member_id().0 != number && !self.group.is_departing())
-            || (!self.app.subscribed && self.is_quiet() && !self.group.is_departing())
+            || (!self.app.subscribed && self.is_quiet() && !self.is_or_was_member())
     }
 }

@@ -13,11 +13,12 @@ pub(super) fn is_settled(slice: &Slice, state: &State) -> bool {
     let mut members = 0;
     for (i, node) in state.nodes.iter().enumerate() {
         let conduct = &state.world.consumers[i];
-        if !node.crashed && (!node.is_at_ease() || node.app.call == Call::Unsubscribe) {
+        let ends = node.app.call == Call::Unsubscribe || node.group.is_ending();
+        if !node.crashed && (!node.is_at_ease() || ends) {
             return false;
         }
         if !is_member(node) {
-            if node.group.is_departing() || node.group.is_ending() {
+            if node.group.is_departing() {
                 return false;
             }
             continue;
@@ -62,7 +63,8 @@ pub(super) fn next(slice: &Slice, state: &State) -> Option<Action> {
         if app.callback.is_some() && app.call != Call::Outside {
             return Some(Action::Done(i));
         }
-        let waits = app.subscribed && (!node.group.is_ending() || app.callback.is_some());
+        // Outside of an unsubscribe that goes on, it has dropped that.
+        let waits = app.subscribed || node.group.is_ending();
         if waits && app.call == Call::Outside {
             return Some(Action::Poll(i));
         }
@@ -112,8 +114,7 @@ fn heartbeat(state: &State) -> Option<Action> {
     };
     let due = state.nodes.iter().enumerate();
     let due = due.filter(|(i, node)| {
-        let hurries =
-            node.app.call == Call::Unsubscribe || state.world.consumers[*i].is_letting_go();
+        let hurries = node.group.is_ending() || state.world.consumers[*i].is_letting_go();
         !node.crashed && !hurries && node.timers.contains(&Timer::Heartbeat)
     });
     let (i, _) = due.min_by_key(|(i, _)| urgency(*i))?;
@@ -141,6 +142,10 @@ pub(super) fn is_fair(action: &Action) -> bool {
         | Action::Seek(..)
         | Action::Commit(_)
         | Action::Unsubscribe(_)
+        | Action::Abandon(_)
+        | Action::Repeat(_)
+        | Action::Ask(_)
+        | Action::Deny(_)
         | Action::Fail(_)
         | Action::Refuse(..)
         | Action::Break(_)

@@ -3,10 +3,10 @@
 
 use super::{Action, Asked, Call, Node, Place, Shared, State};
 use crate::bounds::Slice;
-use evenkeel_core::group::{Callback, CommitId, Group, LostReason, Output};
-use evenkeel_spec::rules::{Event, Rule, Told, Violation, World};
+use evenkeel_core::group::{Callback, CommitId, Fault, Group, LostReason, Output};
+use evenkeel_spec::rules::{Event, Rule, Standing, Told, Violation, World};
 use evenkeel_spec::words::{
-    Committed, NodeId, Offset, OffsetCommit, Partitions, Timer, TopicIdPartition,
+    Committed, ErrorCode, NodeId, Offset, OffsetCommit, Partitions, Timer, TopicIdPartition,
 };
 use std::sync::Arc;
 
@@ -33,13 +33,19 @@ impl Slice {
             if consumer.must_be_timed() && !timed && !after.nodes[i].crashed {
                 return Some(Violation::of(Rule::RevocationUnbounded).by(i));
             }
+            let is_barred = consumer.standing() == Standing::Barred;
+            if is_barred && consumer.is_asking() && !consumer.is_committing() {
+                return Some(Violation::of(Rule::Unanswered).by(i));
+            }
         }
         None
     }
 
     fn apply(&self, state: &mut State, action: Action) {
         match action {
-            Action::Subscribe(i) | Action::Narrow(i) => self.subscribe(state, i, action),
+            Action::Subscribe(i) | Action::Narrow(i) | Action::Repeat(i) => {
+                self.subscribe(state, i, action);
+            }
             Action::Poll(i) => self.poll(state, i),
             Action::Exit(i) | Action::Drop(i) => {
                 state.left.faults -= u8::from(action == Action::Drop(i));
@@ -65,6 +71,15 @@ impl Slice {
                 state.see(i, &Event::Entered { seen, polls: false });
                 self.feed(state, i, |group, out| group.on_unsubscribe(seen, out));
             }
+            Action::Abandon(i) => {
+                state.left.whims -= 1;
+                let app = &mut state.node(i).app;
+                (app.call, app.subscribed, app.refused) = (Call::Outside, false, false);
+            }
+            Action::Ask(i) => {
+                state.left.whims -= 1;
+                self.feed(state, i, Group::on_coordinator_wanted);
+            }
             Action::Done(i) => self.end_callback(state, i, true),
             Action::Fail(i) => {
                 state.left.faults -= 1;
@@ -87,11 +102,14 @@ impl Slice {
             }
             Action::Found(i) => {
                 let found = Ok(state.brain.node());
-                if let Some(incarnation) = state.node(i).lookup.take() {
-                    self.feed(state, i, |group, out| {
-                        group.on_coordinator(incarnation, found, out);
-                    });
-                }
+                self.looked_up(state, i, found);
+            }
+            Action::Deny(i) => {
+                state.left.faults -= 1;
+                state.see(i, &Event::LookupBarred);
+                self.looked_up(state, i, Err(ErrorCode::GroupAuthorizationFailed));
+                // The calls that needed it are refused.
+                state.node(i).group.on_coordinator_unwanted();
             }
             Action::Arrive(i) => self.arrive(state, i, None),
             Action::Refuse(i, refusal) => {
@@ -127,7 +145,11 @@ impl Slice {
     fn subscribe(&self, state: &mut State, i: usize, action: Action) {
         let narrows = matches!(action, Action::Narrow(_));
         let left = &mut state.left;
-        *(if narrows { &mut left.narrows } else { &mut left.subscribes }) -= 1;
+        *match action {
+            Action::Narrow(_) => &mut left.narrows,
+            Action::Repeat(_) => &mut left.whims,
+            _ => &mut left.subscribes,
+        } -= 1;
         let node = state.node(i);
         node.app.subscribed = true;
         node.app.refused = false;
@@ -135,6 +157,13 @@ impl Slice {
         let (listener, subscription) = (node.app.listener, self.subscription(node.app.narrowed));
         state.see(i, &Event::Subscribed { listens: listener });
         self.feed(state, i, |group, out| group.on_subscribe(subscription, listener, out));
+    }
+
+    /// The lookup is answered.
+    fn looked_up(&self, state: &mut State, i: usize, found: Result<NodeId, ErrorCode>) {
+        if let Some(incarnation) = state.node(i).lookup.take() {
+            self.feed(state, i, |group, out| group.on_coordinator(incarnation, found, out));
+        }
     }
 
     /// A poll with what a dropped one left returns that at once, whatever the machines do meanwhile.
@@ -286,17 +315,32 @@ impl Slice {
                     state.see(i, &Event::GaveUp);
                 }
             }
-            Output::Left { clean } => {
-                state.see(i, &Event::Left { clean });
-                let app = &mut state.node(i).app;
-                (app.call, app.subscribed, app.refused) = (Call::Outside, false, false);
-            }
-            Output::Fault(evenkeel_core::group::Fault::Fatal(_)) => {
+            Output::Left { clean } => self.on_left(state, i, clean),
+            Output::Fault(Fault::Fatal(_)) => {
+                state.see(i, &Event::Barred);
                 state.node(i).app.refused = true;
             }
             Output::HeartbeatInterval(_) | Output::ResolveTopics(_) | Output::Fault(_) => {}
             Output::CommitDone { result: Ok(()), .. } => state.see(i, &Event::CommitDone),
             Output::CommitDone { result: Err(_), .. } => state.see(i, &Event::CommitFailed),
+        }
+    }
+
+    /// An unsubscribe is over. What the application did since it dropped one comes into force.
+    fn on_left(&self, state: &mut State, i: usize, clean: bool) {
+        state.see(i, &Event::Left { clean });
+        let app = &mut state.node(i).app;
+        app.refused = false;
+        if app.call == Call::Unsubscribe {
+            (app.call, app.subscribed) = (Call::Outside, false);
+            return;
+        }
+        let (listens, subscribed, call) = (app.listener, app.subscribed, app.call);
+        if subscribed {
+            state.see(i, &Event::Subscribed { listens });
+        }
+        if call == Call::Poll {
+            state.see(i, &Event::Entered { seen: false, polls: true });
         }
     }
 

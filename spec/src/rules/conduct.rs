@@ -112,6 +112,10 @@ pub enum Event<'a> {
     HeartbeatOver(Said),
     /// A leave is over.
     LeaveOver(Said),
+    /// A lookup of the coordinator is refused for good.
+    LookupBarred,
+    /// The application is told that the group will not have it.
+    Barred,
     /// The time to leave is over: nobody tries any more.
     LeaveTimeUp,
     /// The application's own commit, of everything that was returned.
@@ -192,6 +196,12 @@ impl Conduct {
         self.given.is_committing()
     }
 
+    /// Whether a commit that the application asked for has no end yet.
+    #[must_use]
+    pub fn is_asking(&self) -> bool {
+        self.given.is_asking()
+    }
+
     /// Whether a leave is to be answered.
     #[must_use]
     pub fn is_leaving(&self) -> bool {
@@ -213,6 +223,10 @@ impl Conduct {
             Event::Subscribed { listens } => {
                 self.listens = *listens;
                 match self.standing {
+                    // M6: the application may still be in a callback of the membership before.
+                    Standing::Out if self.telling.is_some() => {
+                        (self.standing, self.polled) = (Standing::Ended, false);
+                    }
                     Standing::Out => (self.standing, self.polled) = (Standing::In, false),
                     Standing::Barred => self.standing = Standing::Ended,
                     Standing::In | Standing::Ended | Standing::Stale => {}
@@ -242,6 +256,14 @@ impl Conduct {
                 self.leaves -= 1;
                 Ok(())
             }
+            Event::LookupBarred => {
+                if self.standing != Standing::Out {
+                    (self.standing, self.known) = (Standing::Barred, false);
+                }
+                Ok(())
+            }
+            Event::Barred if self.standing == Standing::Out => Err(Rule::RefusedUnsubscribed),
+            Event::Barred => Ok(()),
             Event::LeaveTimeUp => {
                 self.known = false;
                 Ok(())

@@ -82,6 +82,8 @@ rules! {
     FencedUnjustly "M11"
     /// A leave reaches the coordinator or is tried until its time is over.
     LeftUntold "M9"
+    /// A refusal ends only a membership that there is.
+    RefusedUnsubscribed "L2"
     /// No two callbacks are open at once.
     CallbackNested "C2"
     /// Callbacks are called only while the application is inside poll, unsubscribe or close.

@@ -34,11 +34,14 @@ impl Group {
         }
     }
 
-    /// M1, M6, M8: joins from within a poll, or after a fence once the application was told.
+    /// M1, M6, M8: joins from within a poll, or after a fence, once the application was told.
     fn join(&mut self, out: &mut Vec<Output>) {
         let told = self.is_told();
         let may_join = match self.member.state() {
-            State::Subscribed => self.inside || Mutant::JoinWithoutPoll.is(self.config.mutant),
+            State::Subscribed => {
+                let told = told || self.has(Mutant::JoinUntold);
+                (self.inside || self.has(Mutant::JoinWithoutPoll)) && told
+            }
             State::Stale => (self.inside || self.has(Mutant::StaleJoinsAtOnce)) && told,
             State::Fenced => told,
             State::Unsubscribed | State::Joining | State::Joined(_) => false,
@@ -263,9 +266,6 @@ impl Group {
             Callback::Revoked(_) if Mutant::LateCallbackEndsSubscription.is(mutant) => {
                 self.member.on_left(State::Unsubscribed, mutant);
             }
-            Callback::Lost(..) if Mutant::LateLostErasesTarget.is(mutant) => {
-                self.reconcile.erase_target();
-            }
             Callback::Assigned(_) | Callback::Revoked(_) | Callback::Lost(..) => {}
         }
     }
@@ -294,7 +294,8 @@ impl Group {
 
     /// A poll that began meanwhile goes on.
     pub(super) fn finish_ending(&mut self, clean: bool, out: &mut Vec<Output>) {
-        self.inside &= self.ending.take().is_some_and(|ending| ending.polled);
+        let polled = self.ending.take().is_some_and(|ending| ending.polled);
+        self.inside &= polled && !self.has(Mutant::DroppedEndsPoll);
         if self.departure.is_over() {
             out.push(Output::Disarm(Timer::Leave));
         }
@@ -302,7 +303,7 @@ impl Group {
         out.push(Output::Left { clean });
         if let Some((subscription, pattern, listener)) = self.next_subscription.take() {
             self.listener = listener;
-            self.member.on_subscribe(subscription, pattern, true);
+            self.member.on_subscribe(subscription, pattern, self.config.mutant);
             self.join(out);
         }
     }

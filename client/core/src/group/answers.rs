@@ -25,18 +25,30 @@ impl Group {
             Err(code) => {
                 if disposition::find_coordinator(code) == Verdict::Fatal
                     && self.lookup.is_asking(incarnation)
+                    && !self.has(Mutant::RefusedLookupUntold)
                 {
-                    // Without a subscription only calls have asked, and they are refused themselves.
-                    if self.is_manual() {
-                        self.refuse_manual(code, out);
-                    } else if self.member.state() != State::Unsubscribed {
-                        self.fail(code, out);
-                    }
+                    self.on_lookup_refused(code, out);
                 }
                 self.lookup.on_failed(incarnation, out);
             }
         }
         self.advance(out);
+    }
+
+    /// L2: without a subscription only calls have asked, and they are refused themselves.
+    fn on_lookup_refused(&mut self, code: ErrorCode, out: &mut Vec<Output>) {
+        let ends =
+            self.member.state() != State::Unsubscribed || self.has(Mutant::RefusedLookupBars);
+        if self.is_manual() {
+            self.refuse_manual(code, out);
+        } else if ends && self.has(Mutant::RefusedLookupForgetsCommits) {
+            let commit = self.commit.clone();
+            self.fail(code, out);
+            self.commit = commit;
+            out.retain(|output| !matches!(output, Output::CommitDone { .. }));
+        } else if ends {
+            self.fail(code, out);
+        }
     }
 
     /// The coordinator answered a heartbeat.

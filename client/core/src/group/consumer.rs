@@ -20,7 +20,8 @@ pub enum State {
     /// Wants nothing from the group.
     #[default]
     Unsubscribed,
-    /// Wants to join, from within the next poll (M1).
+    /// Wants to join, from within the next poll (M1), once nothing of an earlier membership is left to
+    /// be told (M6).
     Subscribed,
     /// Says epoch 0 until it is answered.
     Joining,
@@ -106,23 +107,21 @@ impl Member {
         self.backing_off
     }
 
-    /// The application subscribes, or changes what it subscribes to. `told`: it knows the end of the
-    /// membership that was refused for good; else it must be told first, as after a fence (M6).
+    /// The application subscribes, or changes what it subscribes to.
     pub fn on_subscribe(
         &mut self,
         subscription: Subscription,
         pattern: Option<Arc<str>>,
-        told: bool,
+        mutant: Option<Mutant>,
     ) {
         // One that changed before may not have gone out yet.
+        self.subscription_due &= !Mutant::RepeatForgetsChange.is(mutant);
         self.subscription_due |=
             self.subscription.as_ref() != Some(&subscription) || self.pattern != pattern;
         self.subscription = Some(subscription);
         self.pattern = pattern;
         self.state = match self.state {
-            State::Unsubscribed => State::Subscribed,
-            State::Fatal if told => State::Subscribed,
-            State::Fatal => State::Fenced,
+            State::Unsubscribed | State::Fatal => State::Subscribed,
             other => other,
         };
     }

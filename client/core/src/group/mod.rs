@@ -148,8 +148,7 @@ impl Group {
         if Mutant::SubscribeEndsRevocation.is(self.config.mutant) {
             self.end_revocation(out);
         }
-        let told = self.is_told() || Mutant::JoinUntold.is(self.config.mutant);
-        self.member.on_subscribe(subscription, pattern, told);
+        self.member.on_subscribe(subscription, pattern, self.config.mutant);
         self.advance(out);
     }
 
@@ -183,6 +182,9 @@ impl Group {
         self.enter(seen || self.has(Mutant::PollTakesDelivered), out);
         if let Some(ending) = &mut self.ending {
             ending.polled = true;
+        }
+        if self.has(Mutant::DropEndsUnsubscribe) {
+            self.ending = None;
         }
         self.advance(out);
     }

@@ -68,9 +68,6 @@ mutants! {
     /// Candidate C1: a revoked callback of an ended subscription ends the next one.
     LateCallbackEndsSubscription
     // [I1]
-    /// Candidate C9: a lost callback that returns late erases the new target.
-    LateLostErasesTarget
-    // [I1]
     /// Candidate C10: an answer to a heartbeat of an earlier membership is believed.
     LateAnswerBelieved
     // [M7]
@@ -111,8 +108,8 @@ mutants! {
     /// KAFKA-20106: partitions are returned from before the assigned callback has returned.
     FetchBeforeAssigned
     // [M6]
-    /// A member that was refused for good and subscribes anew joins while a callback of its last
-    /// membership is open.
+    /// Candidate C9: who was refused for good, or has left, and subscribes anew joins while a callback
+    /// of its last membership is open.
     JoinUntold
     // [O3]
     /// A commit that has become empty holds a revocation or a leave until the next heartbeat.
@@ -175,6 +172,24 @@ mutants! {
     // [C1]
     /// KAFKA-20780: a poll that is over is not taken as over.
     PollNotOver
+    // [M9]
+    /// KAFKA-16985: what interrupts an unsubscribe ends it, and nobody leaves.
+    DropEndsUnsubscribe
+    // [M1]
+    /// The end of a dropped unsubscribe ends the poll that has begun meanwhile.
+    DroppedEndsPoll
+    // [M10]
+    /// A changed subscription that waits for an answer is forgotten when it is said again.
+    RepeatForgetsChange
+    // [L2]
+    /// KAFKA-17696: that a lookup is refused for good is told to nobody, and it is repeated.
+    RefusedLookupUntold
+    // [L2]
+    /// KAFKA-18034: commits that wait for a lookup which is refused for good never end.
+    RefusedLookupForgetsCommits
+    // [L2]
+    /// A refused lookup ends the membership of a consumer that has none.
+    RefusedLookupBars
 }
 
 impl Mutant {

@@ -157,12 +157,6 @@ impl Reconcile {
         &owned - &told
     }
 
-    /// Erases the target (the fault of candidate C9).
-    pub fn erase_target(&mut self) {
-        self.target = None;
-        self.pass_due = false;
-    }
-
     fn goal(&self, ending: bool) -> Option<Partitions> {
         if ending {
             return Some(Partitions::new());

@@ -116,14 +116,17 @@ mod tests {
         let told = AnySlice::named(&["three-members".to_owned()]);
         let Err(Failure::Usage(sentence)) = told else { panic!("it is unknown") };
         assert!(sentence.contains("one-member, two-members"), "{sentence}");
-        assert!(sentence.ends_with("requests, order, lookups, teardown, turn"), "{sentence}");
+        assert!(
+            sentence.ends_with("requests, order, lookups, deadlines, teardown, turn"),
+            "{sentence}"
+        );
     }
 
     #[test]
     fn the_loop_has_no_traces_to_replay() {
         let told = AnySlice::replayable(&["turn".to_owned()]);
         let Err(Failure::Usage(sentence)) = told else { panic!("it is not replayed") };
-        assert!(sentence.ends_with("requests, order, lookups, teardown"), "{sentence}");
+        assert!(sentence.ends_with("requests, order, lookups, deadlines, teardown"), "{sentence}");
         let requests = AnySlice::replayable(&["requests".to_owned()]);
         assert!(matches!(requests.as_deref(), Ok([AnySlice::Requests(_)])));
     }

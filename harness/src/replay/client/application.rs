@@ -232,10 +232,15 @@ impl Application {
         self.heard.calls(Call::Unsubscribe);
         let left = tokio::select! {
             biased;
-            order = self.orders.recv() => return order,
-            left = self.consumer.unsubscribe() => left,
+            order = self.orders.recv() => Err(order),
+            left = self.consumer.unsubscribe() => Ok(left),
         };
         self.heard.calls(Call::Outside);
+        // Dropped: what it has begun goes on.
+        let left = match left {
+            Ok(left) => left,
+            Err(order) => return order,
+        };
         match left {
             Ok(()) | Err(SubscribeError::Listener { .. }) => self.heard.news(News::Left(true)),
             Err(SubscribeError::LeaveUnconfirmed) => self.heard.news(News::Left(false)),

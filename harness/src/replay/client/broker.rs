@@ -16,6 +16,9 @@ use uuid::Uuid;
 /// Member ids of one consumer that have a number: as many as the model has.
 const IDS_MAX: u64 = 16;
 
+/// Its key.
+const FIND_COORDINATOR: i16 = 10;
+
 /// Nodes: two coordinators and one that leads every partition, so that fetches stay apart.
 const NODES: u16 = 3;
 
@@ -27,6 +30,8 @@ pub(super) struct Hooks(Mutex<Hooked>);
 pub(super) struct Hooked {
     /// How the next heartbeat is answered instead of being processed.
     pub(super) refusal: Option<ErrorCode>,
+    /// How the next lookup is answered instead of being processed.
+    pub(super) no_coordinator: Option<ErrorCode>,
     /// What the group's requests were answered.
     pub(super) answered: Vec<Got>,
     /// How the last lookup of positions was refused, by client id; `None`: it was not.
@@ -50,10 +55,14 @@ struct Tap(Arc<Hooks>);
 
 impl Interceptor for Tap {
     fn on_request(&self, request: &Request) -> Before {
-        if !matches!(request.words, Some(RequestWords::Heartbeat(..))) {
-            return Before::Process;
-        }
-        self.0.with(|hooked| hooked.refusal.take()).map_or(Before::Process, Before::Forge)
+        let refusal = match request.words {
+            Some(RequestWords::Heartbeat(..)) => self.0.with(|hooked| hooked.refusal.take()),
+            _ if request.api_key == FIND_COORDINATOR => {
+                self.0.with(|hooked| hooked.no_coordinator.take())
+            }
+            _ => None,
+        };
+        refusal.map_or(Before::Process, Before::Forge)
     }
 
     fn on_answer(&self, request: &Request, answer: &Answer) -> After {

@@ -204,7 +204,8 @@ impl World<'_> {
             Action::Failover => self.fail_over(),
             Action::Crash(_) => self.crash(i).await,
             Action::Break(_) => self.disconnect(i),
-            Action::Found(_) => self.find(i).await,
+            Action::Found(_) => self.find(i, None).await,
+            Action::Deny(_) => self.find(i, Some(ErrorCode::GroupAuthorizationFailed)).await,
             Action::Answer(_) => self.answer(i),
             Action::Resolve(_) => self.resolve(i),
             Action::Return(_) | Action::Miss(_) | Action::Seek(..) => {
@@ -219,6 +220,7 @@ impl World<'_> {
                 }
             }
             Action::Fire(..) => Ok(()),
+            Action::Ask(_) => unreachable!("no clock produces it"),
             Action::Subscribe(_)
             | Action::Narrow(_)
             | Action::Poll(_)
@@ -226,6 +228,8 @@ impl World<'_> {
             | Action::Drop(_)
             | Action::Commit(_)
             | Action::Unsubscribe(_)
+            | Action::Abandon(_)
+            | Action::Repeat(_)
             | Action::Done(_)
             | Action::Fail(_) => self.apply(i, action),
         }
@@ -239,7 +243,7 @@ impl World<'_> {
             Action::Done(_) => member.end_callback(true),
             Action::Fail(_) => member.end_callback(false),
             Action::Poll(_) => member.order(Order::Poll),
-            Action::Exit(_) | Action::Drop(_) => member.order(Order::Leave),
+            Action::Exit(_) | Action::Drop(_) | Action::Abandon(_) => member.order(Order::Leave),
             Action::Commit(_) => member.order(Order::Commit),
             Action::Unsubscribe(_) => member.order(Order::Unsubscribe),
             _ => {
@@ -300,12 +304,14 @@ impl World<'_> {
     }
 
     /// The lookup is answered.
-    async fn find(&mut self, i: usize) -> Result<(), &'static str> {
+    /// The lookup is answered, or refused.
+    async fn find(&mut self, i: usize, refusal: Option<ErrorCode>) -> Result<(), &'static str> {
         let id = self.member(i)?.lookup.take().ok_or("no lookup is outstanding")?;
         let link = self.links.get(id).ok_or("its connection is gone")?;
         if link.requests.front().is_none_or(|first| first.why != Why::Lookup) {
             return Err("an older request of its connection is not answered");
         }
+        self.hooks.with(|hooked| hooked.no_coordinator = refusal);
         link.forward(false);
         self.quiet.come().await;
         Ok(())

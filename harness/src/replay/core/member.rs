@@ -116,7 +116,7 @@ impl<'a> Member<'a> {
         broker: &Broker<'_>,
     ) -> Result<(), &'static str> {
         match action {
-            Action::Subscribe(_) | Action::Narrow(_) => {
+            Action::Subscribe(_) | Action::Narrow(_) | Action::Repeat(_) => {
                 self.narrowed |= matches!(action, Action::Narrow(_));
                 let topics = self.slice.subscription(self.narrowed).as_ref().clone();
                 let call = self.open(Called::Other);
@@ -149,9 +149,16 @@ impl<'a> Member<'a> {
                 let call = self.open(Called::Unsubscribe);
                 self.command(Command::Unsubscribe { call, taken: self.hand.taken });
             }
+            Action::Abandon(_) => self.abandon()?,
             Action::Done(_) => self.end_callback(true)?,
             Action::Fail(_) => self.end_callback(false)?,
             Action::Resolve(_) => self.resolve(),
+            Action::Deny(_) => {
+                let held = self.lookup.take().ok_or("no lookup is outstanding")?;
+                self.unhold(held)?;
+                let refused = Err(ErrorCode::GroupAuthorizationFailed);
+                self.respond(held, Response::FindCoordinator(refused));
+            }
             Action::Found(_) => {
                 let (connection, request) = self.lookup.take().ok_or("no lookup is outstanding")?;
                 self.unhold((connection, request))?;
@@ -178,6 +185,17 @@ impl<'a> Member<'a> {
             }
             None => self.call = Call::Poll,
         }
+    }
+
+    /// Drops the unsubscribe: what it has begun goes on, and nobody is told of its end.
+    fn abandon(&mut self) -> Result<(), &'static str> {
+        self.call = Call::Outside;
+        let mut calls = self.calls.iter();
+        let open = calls.find(|(_, called)| **called == Called::Unsubscribe).map(|(call, _)| *call);
+        let call = open.ok_or("no unsubscribe goes on")?;
+        self.calls.remove(&call);
+        self.command(Command::Abandon { call });
+        Ok(())
     }
 
     fn open(&mut self, called: Called) -> CallId {

@@ -39,6 +39,10 @@ impl Given {
         self.commits > 0
     }
 
+    pub(super) fn is_asking(&self) -> bool {
+        self.asking > 0
+    }
+
     pub(super) fn on_returned(&mut self, partition: TopicIdPartition, next: Offset) {
         self.at_work.insert(partition, Some(next));
     }

@@ -59,6 +59,23 @@ fn a_poll_that_began_during_a_dropped_unsubscribe_goes_on_when_its_time_to_leave
     assert!(joins(&bench), "{:?}", bench.out);
 }
 
+/// 1. An unsubscribe has called `revoked`, and is dropped. 2. The application subscribes and polls.
+/// 3. The time to leave is over, and the callback goes on.
+#[test]
+fn a_poll_joins_only_when_the_callback_of_a_dropped_unsubscribe_has_returned() {
+    let mut bench = Bench::stable(true);
+    unsubscribe(&mut bench);
+    assert!(bench.callback.is_some(), "{:?}", bench.out);
+    bench.subscribe(true).poll();
+    timer(&mut bench, Timer::Leave);
+    assert!(bench.out.contains(&Output::Left { clean: false }), "{:?}", bench.out);
+    assert!(!joins(&bench), "{:?}", bench.out);
+    bench.answered(accepted(2));
+    assert!(!joins(&bench), "the callback is open: {:?}", bench.out);
+    bench.called(true);
+    assert!(joins(&bench), "{:?}", bench.out);
+}
+
 #[test]
 fn a_poll_without_a_subscription_may_be_told_so_once_a_dropped_unsubscribe_is_over() {
     let mut bench = Bench::stable(false);
