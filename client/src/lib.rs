@@ -48,12 +48,16 @@
 //!
 //! An application that does not poll costs what is buffered, and no more however long it stays away:
 //! * records up to `fetch.max.bytes`, beside which one batch that is larger is let through, since
-//!   nothing else would ever be read (KIP-74); of each partition two answers, so that a full one keeps
-//!   no other from being fetched (KIP-81). An answer counts whole until its last record of a partition
+//!   nothing else would ever be read (KIP-74); of each partition two answers, however small, so that a
+//!   full one keeps no other from being fetched (KIP-81): memory is bounded in bytes and in count. An answer counts whole until its last record of a partition
 //!   was returned; while it is decoded it is there twice. What was returned is the application's;
 //! * calls up to `request.queue.max`, each with its answer until somebody looks at it;
-//! * one event for each callback, since the next is called only after the last has returned, at most
-//!   64 different errors, and the newest assignment.
+//! * one event for each callback, since the next is called only after the last has returned: callbacks
+//!   are bounded by their own nature;
+//! * errors, each once until a poll tells it, at most 64 different ones: an error says what is the
+//!   matter, not how often, and whatever is still the matter after a poll is told anew, so that more
+//!   of them would say no more;
+//! * the newest assignment.
 //!
 //! # Telemetry
 //!

@@ -5,14 +5,17 @@
 #[path = "client/support.rs"]
 mod support;
 
-use evenkeel::{Commit, CommitError, Consumer, ErrorCode, TopicPartition};
+use evenkeel::{Commit, CommitError, Consumer, ConsumerBuilder, ErrorCode, TopicPartition};
 use evenkeel_broker::{Before, Cluster, Request};
 use evenkeel_spec::words::NodeId;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use std::alloc::System;
+use std::collections::BTreeSet;
 use std::future::Future;
-use std::sync::{Mutex, PoisonError};
-use support::{Read, SECOND, append_numbered, read, unrecorded};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use support::{InMemory, Read, SECOND, append_numbered, read, unrecorded};
+use tokio::runtime::Handle;
 use tokio::time::sleep;
 
 #[global_allocator]
@@ -50,15 +53,44 @@ enum Hour {
     Refused,
 }
 
+/// How the consumer whose application is away comes by its partitions.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Reader {
+    /// By its group, with a poll interval of two hours.
+    Subscribed,
+    /// By its application, without a group.
+    Assigned,
+}
+
+fn partitions(count: u32) -> impl Iterator<Item = TopicPartition> {
+    (0..count).map(|index| TopicPartition::new("t", index))
+}
+
+fn groupless(cluster: &Cluster) -> ConsumerBuilder {
+    Consumer::builder()
+        .bootstrap_servers(cluster.bootstrap_servers())
+        .property("auto.offset.reset", "earliest")
+        .connector(InMemory::of(cluster))
+        .spawn_on(Handle::current())
+        .seed(1)
+}
+
 /// How much is allocated more at the end of an hour than after its first ten minutes, in which
 /// everything gets as full as it gets: with a consumer whose application is away, or without.
-async fn growth(hour: Hour, with_consumer: bool) -> i64 {
+async fn growth(hour: Hour, reader: Option<Reader>) -> i64 {
     let cluster = Cluster::builder().topic("t", 4).build().expect("a cluster");
     append_numbered(&cluster, "t", 4, 10);
-    let builder = unrecorded(&cluster, "g", 1).max_poll_interval(7_200 * SECOND);
+    let builder = match reader {
+        Some(Reader::Assigned) => groupless(&cluster),
+        _ => unrecorded(&cluster, "g", 1).max_poll_interval(7_200 * SECOND),
+    };
     let mut consumer = builder.build().expect("valid");
-    if with_consumer {
-        consumer.subscribe(["t"]).await.expect("subscribed");
+    match reader {
+        Some(Reader::Subscribed) => consumer.subscribe(["t"]).await.expect("subscribed"),
+        Some(Reader::Assigned) => consumer.assign(partitions(4)).await.expect("assigned"),
+        None => {}
+    }
+    if reader.is_some() {
         read(&mut consumer, &mut Read::default(), 40).await;
     }
     befall(&cluster, hour).await;
@@ -103,11 +135,60 @@ async fn come_and_go(cluster: &Cluster, seed: u64) {
 #[test]
 fn memory_is_flat_for_an_hour_in_which_the_application_does_not_poll() {
     for hour in [Hour::Busy, Hour::Outage, Hour::Refused] {
-        let without = alone(growth(hour, false));
-        let with = alone(growth(hour, true));
-        eprintln!("{hour:?}: {with} bytes more, of which {without} are the brokers'");
-        assert!(with - without < SLACK, "{hour:?}: {} bytes more", with - without);
+        let without = alone(growth(hour, None));
+        for reader in [Reader::Subscribed, Reader::Assigned] {
+            let with = alone(growth(hour, Some(reader)));
+            eprintln!(
+                "{hour:?} {reader:?}: {with} bytes more, of which {without} are the brokers'"
+            );
+            assert!(with - without < SLACK, "{hour:?} {reader:?}: {} bytes more", with - without);
+        }
     }
+}
+
+/// How many different errors wait for a poll.
+const FAULTS_MAX: usize = 64;
+
+#[test]
+fn a_hundred_thousand_errors_that_nobody_polls_for_leave_sixty_four() {
+    const PARTITIONS: u32 = 80;
+    alone(async {
+        let cluster = Cluster::builder().topic("t", PARTITIONS).build().expect("a cluster");
+        append_numbered(&cluster, "t", PARTITIONS, 1);
+        let mut consumer = groupless(&cluster).build().expect("valid");
+        consumer.assign(partitions(PARTITIONS)).await.expect("assigned");
+        read(&mut consumer, &mut Read::default(), PARTITIONS as usize).await;
+        // Of a fetch that is refused, each partition that it asks for is an error: one at least.
+        let errors = Arc::<AtomicU64>::default();
+        let refused = Arc::clone(&errors);
+        cluster.intercept(move |request: &Request| match request.api_key {
+            1 => {
+                refused.fetch_add(1, Ordering::Relaxed);
+                Before::Forge(ErrorCode::TopicAuthorizationFailed)
+            }
+            _ => Before::Process,
+        });
+        let after = async |count: u64| {
+            while errors.load(Ordering::Relaxed) < count {
+                sleep(SECOND).await;
+            }
+            allocated()
+        };
+        let grown = -after(10_000).await + after(100_000).await;
+        let errors = errors.load(Ordering::Relaxed);
+        eprintln!("{errors} errors: {grown} bytes more since the first 10,000");
+        assert!(errors >= 100_000 && grown < SLACK, "{errors} errors, {grown} bytes more");
+        cluster.intercept_none();
+        sleep(10 * SECOND).await;
+        let mut told = BTreeSet::new();
+        while let Err(error) = consumer.poll(SECOND).await {
+            assert!(told.insert(error.to_string()), "each is told once: {error}");
+        }
+        assert_eq!(told.len(), FAULTS_MAX);
+        append_numbered(&cluster, "t", PARTITIONS, 1);
+        read(&mut consumer, &mut Read::default(), PARTITIONS as usize).await;
+        consumer.close(SECOND).await;
+    });
 }
 
 /// What the fetch buffer may hold, which is what bounds memory: `fetch.max.bytes`, whatever is there

@@ -1,9 +1,10 @@
 //! Who runs a callback: the task that is inside of `poll`, `unsubscribe` or `close`, one at a time,
 //! and nobody else. Every other call that waits keeps what there is to tell for the next poll.
 
-use crate::support::{Read, SECOND, append_numbered, member, read};
+use crate::calls::{Failure, OUTLIVING_CALLS, QUIET_CALLS, call};
+use crate::support::{Read, SECOND, append_numbered, member, read, unrecorded};
 use evenkeel::{
-    Committed, Consumer, ListenerError, Offset, RebalanceContext, RebalanceListener, TopicPartition,
+    Consumer, ListenerError, RebalanceContext, RebalanceListener, SubscribeError, TopicPartition,
 };
 use evenkeel_broker::Cluster;
 use evenkeel_tests::validated::Validated;
@@ -88,13 +89,19 @@ async fn callbacks_run_on_the_task_that_polls_one_at_a_time_and_no_other_call_ru
     let _runs = Validated::begin();
     let cluster = Cluster::builder().topic("t", 2).build().expect("a cluster");
     append_numbered(&cluster, "t", 2, 10);
-    let consumer = member(&cluster, "g", 1).build().expect("valid");
-    let second = member(&cluster, "g", 2).build().expect("valid");
-    // The application's own task, so that the one of the background, and of the test, is another.
-    task::spawn(application(consumer, second)).await.expect("no panic");
+    // A run in which partitions are assigned by hand, though it be refused, cannot be validated.
+    for (group, assigns) in [("g", false), ("h", true)] {
+        let builder = |seed| {
+            if assigns { unrecorded(&cluster, group, seed) } else { member(&cluster, group, seed) }
+        };
+        let consumer = builder(1).build().expect("valid");
+        let second = builder(2).build().expect("valid");
+        // The application's own task, so that the one of the background, and of the test, is another.
+        task::spawn(application(consumer, second, assigns)).await.expect("no panic");
+    }
 }
 
-async fn application(mut consumer: Consumer, mut second: Consumer) {
+async fn application(mut consumer: Consumer, mut second: Consumer, assigns: bool) {
     let strict = Strict::default();
     *strict.task.lock().expect("no panic") = task::try_id();
     assert!(task::try_id().is_some());
@@ -105,17 +112,15 @@ async fn application(mut consumer: Consumer, mut second: Consumer) {
     // Another member joins: from here on a callback is wanted. Nobody polls for a minute.
     second.subscribe(["t"]).await.expect("subscribed");
     second.poll(10 * SECOND).await.expect("poll goes well");
-    let at = [0, 1].map(|index| TopicPartition::new("t", index));
     for _ in 0..10 {
-        consumer.committed(at.clone()).await.expect("answered");
-        consumer.position(&at[0]).await.expect("it has one");
-        consumer.commit().await.expect("still a member");
-        consumer.commit_offsets([(at[1].clone(), Committed::at(Offset(10)))]).await.expect("owned");
-        consumer.commit_async().await.expect("still a member");
-        consumer.committer().commit().await.expect("still a member");
-        consumer.pause(at.clone()).await.expect("owned");
-        consumer.resume(at.clone()).await.expect("owned");
-        consumer.seek(&at[0], 10).await.expect("owned");
+        for name in QUIET_CALLS.into_iter().chain(OUTLIVING_CALLS) {
+            assert_eq!(call(name, &mut consumer).await, Ok(()), "{name}");
+            assert!(strict.told().is_empty(), "{name} runs no callback");
+        }
+        if assigns {
+            let refused = call("assign", &mut consumer).await;
+            assert_eq!(refused, Err(Failure::Subscribe(SubscribeError::Exclusive)));
+        }
         sleep(SECOND).await;
     }
     assert!(strict.told().is_empty(), "none of these calls runs a callback");

@@ -2,7 +2,7 @@
 //! that is busy would exceed it a thousandfold, or never let virtual time pass.
 
 use crate::support::{Read, SECOND, append_numbered, member, read};
-use evenkeel::{Consumer, Lifecycle, TopicPartition};
+use evenkeel::{Consumer, ErrorCode, Lifecycle, TopicPartition};
 use evenkeel_broker::{After, Answer, Before, Cluster, Gate, Interceptor, Request};
 use evenkeel_spec::words::NodeId;
 use evenkeel_tests::validated::Validated;
@@ -16,7 +16,8 @@ const MINUTES: u32 = 60;
 async fn hour(consumer: &mut Consumer, cluster: &Cluster) -> Hour {
     let counts = |consumer: &Consumer| {
         let of = |key| cluster.requests(key);
-        [consumer.background_turns(), of(68), of(1), of(3) + of(8) + of(9) + of(10) + of(18)]
+        let others = [2, 3, 8, 9, 10, 18, 23].map(of).into_iter().sum();
+        [consumer.background_turns(), of(68), of(1), others]
     };
     let before = counts(consumer);
     for _ in 0..MINUTES {
@@ -114,6 +115,83 @@ async fn a_full_buffer_costs_heartbeats_only_while_nobody_polls() {
     // The metadata's age passes twelve times in an hour: a request and an answer each; idle
     // connections end, and auto-commit looks every five seconds with the heartbeat.
     assert!(turns <= 2 * heartbeats + 60, "{turns} wakes, {heartbeats} heartbeats");
+    assert!(consumer.close(SECOND).await.left);
+}
+
+/// What an API is answered for an hour, and how often it is asked for meanwhile, by a consumer that
+/// has joined or is about to.
+async fn refused(api_key: i16, code: ErrorCode) -> (Hour, u64) {
+    let cluster = cluster();
+    let looks_up = api_key == 10;
+    let mut consumer = member(&cluster, "g", 1).build().expect("valid");
+    let refuse = move |request: &Request| {
+        if request.api_key == api_key { Before::Forge(code) } else { Before::Process }
+    };
+    if looks_up {
+        cluster.intercept(refuse);
+    }
+    consumer.subscribe(["t"]).await.expect("subscribed");
+    if !looks_up {
+        read(&mut consumer, &mut Read::default(), 20).await;
+        cluster.intercept(refuse);
+        let all = [0, 1].map(|index| TopicPartition::new("t", index));
+        if api_key == 2 {
+            consumer.seek_to_beginning(all).await.expect("assigned");
+        }
+    }
+    let before = cluster.requests(api_key);
+    let hour = hour(&mut consumer, &cluster).await;
+    let asked = cluster.requests(api_key) - before;
+    cluster.intercept_none();
+    assert!(consumer.close(5 * SECOND).await.left);
+    (hour, asked)
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_are_refused_for_an_hour_cost_an_attempt_a_backoff() {
+    for (api_key, code) in [
+        (10, ErrorCode::CoordinatorNotAvailable),
+        (2, ErrorCode::OffsetNotAvailable),
+        (1, ErrorCode::TopicAuthorizationFailed),
+        (1, ErrorCode::NotLeaderOrFollower),
+        (3, ErrorCode::LeaderNotAvailable),
+    ] {
+        let _runs = Validated::begin();
+        let (hour, asked) = refused(api_key, code).await;
+        eprintln!("{code:?}: asked {asked} times, {hour:?}");
+        // `retry.backoff.max.ms` is a second, with 20 % of jitter; two partitions at most have a
+        // backoff each.
+        assert!(asked <= 2 * 3_600 * 10 / 8, "{code:?}: asked {asked} times");
+        if api_key != 3 {
+            assert!(asked >= 3_600 * 10 / 13, "{code:?}: it goes on trying: {asked} times");
+        }
+        // A request: the timer before it, and its answer. Connections that idle end, and each minute
+        // has its poll.
+        let requests = hour.heartbeats + hour.fetches + hour.others;
+        assert!(hour.turns <= 2 * requests + 5 * u64::from(MINUTES), "{code:?}: {hour:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_partition_two_answers_are_kept_however_small_they_are() {
+    let _runs = Validated::begin();
+    let cluster = cluster();
+    let builder = member(&cluster, "g", 1).max_poll_interval(7_200 * SECOND);
+    let mut consumer = builder.build().expect("valid");
+    consumer.subscribe(["t"]).await.expect("subscribed");
+    let mut got = Read::default();
+    read(&mut consumer, &mut got, 20).await;
+    let mut fetches = 0;
+    for second in 0..600 {
+        append_numbered(&cluster, "t", 2, 1);
+        sleep(SECOND).await;
+        if second == 10 {
+            fetches = cluster.requests(1);
+        }
+    }
+    assert_eq!(cluster.requests(1), fetches, "a few bytes wait, and nothing more is fetched");
+    read(&mut consumer, &mut got, 20 + 1_200).await;
+    assert!(got.is_exactly(2, 610));
     assert!(consumer.close(SECOND).await.left);
 }
 

@@ -34,6 +34,11 @@ impl Child {
         Self::of(command)
     }
 
+    /// Its number among the system's processes.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// One that is started in a way of its own.
     pub(crate) fn of(mut command: Command) -> Self {
         command.env_remove("RUST_LOG").stdin(Stdio::null());

@@ -208,11 +208,15 @@ fn a_broker_that_has_run_out_of_descriptors_goes_on_when_there_are_some() {
     let connect = || TcpStream::connect(&address).expect("it listens there");
     // More than it can take: the rest waits in the system's queue.
     let crowd: Vec<_> = (0..64).map(|_| connect()).collect();
-    std::thread::sleep(std::time::Duration::from_millis(200));
+    let patience = std::time::Duration::from_secs(30);
+    let (begin, opened) = (std::time::Instant::now(), format!("/proc/{}/fd", broker.id()));
+    while std::fs::read_dir(&opened).expect("it runs").count() < 32 {
+        assert!(begin.elapsed() < patience, "it takes no more of those who wait");
+        std::thread::yield_now();
+    }
     drop(crowd);
     let mut stream = connect();
-    let patience = Some(std::time::Duration::from_secs(30));
-    stream.set_read_timeout(patience).expect("it is no zero");
+    stream.set_read_timeout(Some(patience)).expect("it is no zero");
     // ApiVersions, version 0, correlation id 7, no client id.
     let request = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 7, 255, 255];
     stream.write_all(&request).expect("it is connected");
