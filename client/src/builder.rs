@@ -207,7 +207,9 @@ impl ConsumerBuilder {
 
     /// Counts and times what the consumer does with instruments of this meter, under Kafka's names
     /// by KIP-714's rule: `org.apache.kafka.consumer.fetch.manager.records.lag`, for one. Every data
-    /// point says `group_id` and `client_id`. Cargo feature `otel`; off by default.
+    /// point says `group_id` and `client_id`. Cargo feature `otel`; off by default. A background on a
+    /// thread of its own does not wait for the meter, nor for who reads it: one more thread records
+    /// what it measured, and `telemetry.untold.total` counts what that was too slow for.
     #[cfg(feature = "otel")]
     pub fn meter(mut self, meter: opentelemetry::metrics::Meter) -> Self {
         self.meter = Some(meter);
@@ -237,7 +239,7 @@ impl ConsumerBuilder {
         #[cfg(feature = "otel")]
         let metrics = self.meter.as_ref().map_or_else(Metrics::default, |meter| {
             let group = config.group_id.as_ref().map_or("", |group| group.as_str());
-            Metrics::new(meter, group, &config.client_id)
+            Metrics::new(meter, group, &config.client_id, self.runtime.is_none())
         });
         #[cfg(not(feature = "otel"))]
         let metrics = Metrics::default();

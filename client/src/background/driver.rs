@@ -92,7 +92,7 @@ impl Driver {
         let Start { mut config, connector, seed, record, watch, metrics, runtime } = start;
         let teller = match runtime {
             Some(_) => Teller::here(),
-            None => Teller::aside(metrics.clone()),
+            None => Teller::aside(metrics.untold_words()),
         };
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         config.core.wall_clock_start_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
@@ -332,6 +332,7 @@ impl Driver {
         self.last.write(&mut self.net).await;
         self.rebalances.on_left();
         self.teller.flush();
+        self.metrics.flush();
         if let Some(watch) = self.watch.take() {
             // Who does not watch any more need not know.
             let _ = watch.send(report.requests.clone());

@@ -49,7 +49,7 @@ impl Link {
     pub(super) fn emit(&self, telling: (&Metrics, &Teller), over: InFlight, landing: Landing) {
         let InFlight { sent, at, queued_ms, lane, is_own, .. } = over;
         let (metrics, teller) = telling;
-        metrics.on_landed(&Landed {
+        metrics.on_landed(Landed {
             api: sent.api.name(),
             node: self.node,
             queued: Duration::from_millis(queued_ms),

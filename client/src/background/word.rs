@@ -82,6 +82,10 @@ pub(super) struct Rebalanced {
 }
 
 impl Tell for Word {
+    const WHOM: &'static str = "tracing";
+    /// Some seconds of a busy consumer's requests, less than a megabyte.
+    const QUEUE_MAX: usize = 4_096;
+
     fn tell(self) {
         match self {
             Self::Ended { ended, over, flown } => tell_ended(&ended, over, flown.as_ref()),

@@ -5,6 +5,8 @@ use evenkeel_core::request::{Ended, Request, Response};
 use evenkeel_core::{Chunk, Command, Shell};
 use evenkeel_spec::words::{Offset, TopicPartition};
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -55,13 +57,17 @@ impl Metrics {
 
     pub(crate) fn on_connected(&self) {}
 
-    pub(crate) fn on_landed(&self, _: &Landed) {}
+    pub(crate) fn on_landed(&self, _: Landed) {}
 
     pub(crate) fn on_ended(&self, _: &Ended) {}
 
     pub(crate) fn on_refused(&self, _: &'static str) {}
 
-    pub(crate) fn on_untold(&self) {}
+    pub(crate) fn untold_words(&self) -> Arc<AtomicU64> {
+        Arc::default()
+    }
+
+    pub(crate) fn flush(&self) {}
 
     pub(crate) fn on_answer<C>(&self, _: &Response<C>, _: Duration) {}
 
@@ -75,7 +81,7 @@ impl Metrics {
 
     pub(crate) fn on_rebalanced(&self, _: Duration, _: bool) {}
 
-    pub(crate) fn on_called(&self, _: &str, _: Duration) {}
+    pub(crate) fn on_called(&self, _: &'static str, _: Duration) {}
 
     pub(crate) fn on_inside(&self) {}
 

@@ -45,7 +45,7 @@
 //! | `requests.oldest.age` * | how long the oldest request has been open | `lane` |
 //! | `requests.ended.total` * | requests that are over; calls count as one | `request`, `lane`, `outcome`, `reason` |
 //! | `requests.wait.time.total` * | what these have waited for | `lane`, `for` |
-//! | `telemetry.untold.total` * | words for `tracing` that found its listeners too slow | |
+//! | `telemetry.untold.total` * | what `tracing`, or the meter, was not told, since it is too slow | `to`: `tracing`, `meter` |
 //! | `application.event.queue.size` | what the application asked and the background has not seen yet | |
 //! | `application.event.queue.time` | how long it waited there | `event` |
 //! | `application.event.queue.processing.time` | how long the background was busy with it | `event` |
@@ -73,9 +73,12 @@
 //! And by the conventions for messaging, in seconds: `messaging.client.operation.duration` (polls
 //! that returned records, commits), `messaging.process.duration`, `messaging.client.consumed.messages`.
 //!
-//! A background on a thread of its own does not wait for who listens: another thread tells, from a
-//! bounded queue, and where that is full a warning tells later how much was left out. What is told by
-//! `poll`, by `close` and by callbacks is told on the application's thread.
+//! A background on a thread of its own does not wait for who listens: another thread tells `tracing`,
+//! and one more records what the meter's instruments are for, each from a bounded queue, and where that
+//! is full a warning tells later how much was left out. No lock of the background is held while a
+//! reader of metrics is told of gauges. What is told by `poll`, by `close` and by callbacks is told on
+//! the application's thread. Asked on the background's thread is only whether anybody listens
+//! (`Subscriber::enabled`), which must not wait.
 //!
 //! Whoever listens to nothing pays a comparison for each.
 

@@ -1,13 +1,12 @@
-//! Who tells `tracing` what the background has to say.
+//! Who tells `tracing`, and the application's meter, what the background has to say.
 //!
-//! Decides on which thread. A subscriber is the application's code: one that is slow, or writes to a
-//! pipe that nobody reads, must not keep heartbeats waiting. So the background of a thread of its
-//! own puts what there is to tell into a bounded queue, and another thread tells it; what finds no
-//! room is counted and not told. A background that was put on a runtime of the application's tells
-//! at once: it is at the mercy of what runs there anyway, and under paused time what was told is
-//! there at once.
+//! Decides on which thread. A subscriber, or a meter, is the application's code: one that is slow, or
+//! writes to a pipe that nobody reads, must not keep heartbeats waiting. So the background of a thread
+//! of its own puts what there is to tell into a bounded queue, and another thread tells it, one for
+//! each of the two; what finds no room is counted and not told. A background that was put on a runtime
+//! of the application's tells at once: it is at the mercy of what runs there anyway, and under paused
+//! time what was told is there at once.
 
-use super::metrics::Metrics;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -18,6 +17,11 @@ use tracing::warn;
 
 /// Something to tell.
 pub(crate) trait Tell: Send + 'static {
+    /// Who is told, as a thread and a warning name him.
+    const WHOM: &'static str;
+    /// How much of it waits to be told at most.
+    const QUEUE_MAX: usize;
+
     /// Tells it to whoever listens on this thread.
     fn tell(self);
 }
@@ -37,8 +41,9 @@ impl<W> Clone for Teller<W> {
 struct Aside<W> {
     /// Inside: `None`, if there could be no thread.
     queue: OnceLock<Option<SyncSender<Entry<W>>>>,
+    /// Since the last warning.
     untold: Arc<AtomicU64>,
-    metrics: Metrics,
+    untold_ever: Arc<AtomicU64>,
 }
 
 /// What waits in the queue, whose memory is all there when it begins.
@@ -55,10 +60,10 @@ impl<W: Tell> Teller<W> {
         Self(None)
     }
 
-    /// One that tells elsewhere.
-    pub(crate) fn aside(metrics: Metrics) -> Self {
+    /// One that tells elsewhere, and counts in `untold_ever` what it could not.
+    pub(crate) fn aside(untold_ever: Arc<AtomicU64>) -> Self {
         let (queue, untold) = (OnceLock::new(), Arc::default());
-        Self(Some(Arc::new(Aside { queue, untold, metrics })))
+        Self(Some(Arc::new(Aside { queue, untold, untold_ever })))
     }
 
     /// Has this told, or counts that it was not. Never waits nor allocates where it tells elsewhere,
@@ -69,8 +74,8 @@ impl<W: Tell> Teller<W> {
         let is_taken =
             queue.as_ref().is_some_and(|queue| queue.try_send(Entry::Word(word)).is_ok());
         if !is_taken {
-            aside.metrics.on_untold();
             aside.untold.fetch_add(1, Ordering::Relaxed);
+            aside.untold_ever.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -89,9 +94,9 @@ impl<W: Tell> Teller<W> {
 }
 
 fn begin<W: Tell>(untold: &Arc<AtomicU64>) -> Option<SyncSender<Entry<W>>> {
-    let (queue, entries) = sync_channel(QUEUE_MAX);
+    let (queue, entries) = sync_channel(W::QUEUE_MAX);
     let untold = Arc::clone(untold);
-    let thread = thread::Builder::new().name("evenkeel-tells".into());
+    let thread = thread::Builder::new().name(format!("tells {}", W::WHOM));
     thread.spawn(move || tell_all(&entries, &untold)).ok()?;
     Some(queue)
 }
@@ -110,7 +115,8 @@ fn tell_all<W: Tell>(entries: &Receiver<Entry<W>>, untold: &AtomicU64) {
             word.tell();
             let count = untold.swap(0, Ordering::Relaxed);
             if count > 0 {
-                warn!(target: "evenkeel", count, "untold, since what listens is too slow");
+                let to = W::WHOM;
+                warn!(target: "evenkeel", count, to, "untold, since what listens is too slow");
             }
         };
         // A subscriber that panics has said so, and loses one word by it.
@@ -118,17 +124,13 @@ fn tell_all<W: Tell>(entries: &Receiver<Entry<W>>, untold: &AtomicU64) {
     }
 }
 
-/// What waits to be told: some seconds of a busy consumer's requests, less than a megabyte.
-const QUEUE_MAX: usize = 4_096;
-
 /// For how long the end waits for what listens: more than telling a full queue takes (1 to 2 µs each,
 /// `tracing-opentelemetry`), less than anybody notices.
 const FLUSH_MAX: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {
-    use super::{QUEUE_MAX, Tell};
-    use crate::telemetry::metrics::Metrics;
+    use super::Tell;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc::channel;
     use std::sync::{Arc, Barrier};
@@ -136,10 +138,15 @@ mod tests {
 
     type Teller = super::Teller<Word>;
 
+    const QUEUE_MAX: usize = 100;
+
     /// Whatever a test wants to happen on the thread that tells.
     struct Word(Box<dyn FnOnce() + Send>);
 
     impl Tell for Word {
+        const WHOM: &'static str = "nobody";
+        const QUEUE_MAX: usize = QUEUE_MAX;
+
         fn tell(self) {
             (self.0)();
         }
@@ -159,7 +166,7 @@ mod tests {
 
     #[test]
     fn who_tells_aside_does_not_wait_for_who_listens_and_counts_what_found_no_room() {
-        let teller = Teller::aside(Metrics::default());
+        let teller = Teller::aside(Arc::default());
         let (begun, gate) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
         let (first, held) = (Arc::clone(&begun), Arc::clone(&gate));
         teller.tell(word(move || {
@@ -176,7 +183,9 @@ mod tests {
         }
         assert_eq!(told.load(Ordering::Relaxed), 0, "all of it waits");
         let aside = teller.0.as_ref().expect("it tells aside");
-        assert_eq!(aside.untold.load(Ordering::Relaxed), 3);
+        for count in [&aside.untold, &aside.untold_ever] {
+            assert_eq!(count.load(Ordering::Relaxed), 3);
+        }
         gate.wait();
         // In order: what comes behind comes after.
         let (last, all) = channel();
@@ -195,7 +204,7 @@ mod tests {
 
     #[test]
     fn who_listens_and_panics_loses_one_word() {
-        let teller = Teller::aside(Metrics::default());
+        let teller = Teller::aside(Arc::default());
         let (told, words) = channel();
         teller.tell(word(|| panic!("on purpose")));
         teller.tell(word(move || told.send(()).expect("it is awaited")));
@@ -204,15 +213,15 @@ mod tests {
 
     #[test]
     fn the_end_waits_until_all_is_told() {
-        let teller = Teller::aside(Metrics::default());
+        let teller = Teller::aside(Arc::default());
         let told = Arc::new(AtomicUsize::new(0));
-        for _ in 0..100 {
+        for _ in 0..QUEUE_MAX - 1 {
             let told = Arc::clone(&told);
             teller.tell(word(move || {
                 told.fetch_add(1, Ordering::Relaxed);
             }));
         }
         teller.flush();
-        assert_eq!(told.load(Ordering::Relaxed), 100);
+        assert_eq!(told.load(Ordering::Relaxed), QUEUE_MAX - 1);
     }
 }

@@ -11,6 +11,7 @@ use evenkeel_core::{Chunk, LaneDepth, Shell};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, Meter};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant as RealInstant};
 use tokio::time::Instant;
@@ -87,39 +88,41 @@ pub(super) fn show(meter: &Meter, shown: &Arc<Mutex<Shown>>, who: &Who) {
         "fetch.manager.records.lag",
         "{record}",
         "Records between what was handed over and the high watermark.",
-        |shown, tell| {
-            for (partition, lag) in shown.lags.known() {
+        |shown| {
+            let lags = shown.lags.known().map(|(partition, lag)| {
                 let topic = KeyValue::new("topic", partition.topic.as_str().to_owned());
-                tell(lag, &[topic, KeyValue::new("partition", i64::from(partition.partition))]);
-            }
+                let partition = KeyValue::new("partition", i64::from(partition.partition));
+                (lag, vec![topic, partition])
+            });
+            lags.collect()
         },
     );
     gauge.each(
         "coordinator.assigned.partitions",
         "{partition}",
         "Partitions that this member owns.",
-        |shown, tell| tell(shown.assigned, &[]),
+        |shown| vec![(shown.assigned, vec![])],
     );
     gauge.each(
         "fetch.manager.buffered.bytes",
         "By",
         "Bytes that were fetched and not handed over.",
-        |shown, tell| tell(shown.buffered_bytes, &[]),
+        |shown| vec![(shown.buffered_bytes, vec![])],
     );
-    gauge.each("connection.count", "{connection}", "Connections to brokers.", |shown, tell| {
-        tell(shown.connections, &[]);
+    gauge.each("connection.count", "{connection}", "Connections to brokers.", |shown| {
+        vec![(shown.connections, vec![])]
     });
     gauge.each(
         "application.event.queue.size",
         "{event}",
         "What the application asked and the background has not seen yet.",
-        |shown, tell| tell(shown.queues.get(Queue::Application), &[]),
+        |shown| vec![(shown.queues.get(Queue::Application), vec![])],
     );
     gauge.each(
         "background.event.queue.size",
         "{event}",
         "What the background told and the application has not taken yet.",
-        |shown, tell| tell(shown.queues.get(Queue::Background), &[]),
+        |shown| vec![(shown.queues.get(Queue::Background), vec![])],
     );
     gauge.lanes(
         "unsent.requests.queue.size",
@@ -145,9 +148,9 @@ pub(super) fn show(meter: &Meter, shown: &Arc<Mutex<Shown>>, who: &Who) {
         .with_unit("1")
         .with_description("The share of the background's time in which it does not wait.")
         .with_callback(move |observer| {
-            if let Some(shown) = weak.upgrade()
-                && let Some(share) = locked(&shown).busy.ask(processor_time())
-            {
+            let shown = weak.upgrade();
+            let share = shown.and_then(|shown| locked(&shown).busy.ask(processor_time()));
+            if let Some(share) = share {
                 observer.observe(share, &who);
             }
         })
@@ -162,13 +165,32 @@ pub(super) fn show_idle(meter: &Meter, inside: &Arc<Mutex<Share>>, who: &Who) {
         .with_unit("1")
         .with_description("The share of the application's time that it spends inside of poll.")
         .with_callback(move |observer| {
-            if let Some(inside) = weak.upgrade()
-                && let Some(share) = locked(&inside).ask(Instant::now())
-            {
+            let inside = weak.upgrade();
+            let share = inside.and_then(|inside| locked(&inside).ask(Instant::now()));
+            if let Some(share) = share {
                 observer.observe(share, &who);
             }
         })
         .build();
+}
+
+/// Makes the counter of what was told to nobody; what it counts: by whom it was not heard, `tracing`
+/// and the meter. Read by whoever reads it, since who would be told of it is stuck.
+pub(super) fn show_untold(meter: &Meter, who: &Who) -> [Arc<AtomicU64>; 2] {
+    let counts: [Arc<AtomicU64>; 2] = Default::default();
+    let (read, who) = (counts.clone(), who.clone());
+    meter
+        .u64_observable_counter(format!("{PREFIX}telemetry.untold.total"))
+        .with_unit("{event}")
+        .with_description("What tracing, or the meter, was not told, since it is too slow.")
+        .with_callback(move |observer| {
+            for (to, count) in ["tracing", "meter"].into_iter().zip(&read) {
+                let with: Vec<_> = who.iter().cloned().chain([KeyValue::new("to", to)]).collect();
+                observer.observe(count.load(Ordering::Relaxed), &with);
+            }
+        })
+        .build();
+    counts
 }
 
 /// Gauges last as long as their meter, but show nothing of a consumer that is gone.
@@ -178,22 +200,26 @@ struct Gauge<'a> {
     who: &'a Who,
 }
 
+/// Values, and what else is said of each.
+type Seen = Vec<(u64, Vec<KeyValue>)>;
+
 impl Gauge<'_> {
-    /// `observe` is given what is shown, and whom to tell.
+    /// `see` says what is shown. The reader is told after that, and may take its time: the lock is the
+    /// background's as well.
     fn each(
         &self,
         name: &str,
         unit: &'static str,
         what: &'static str,
-        observe: impl Fn(&Shown, &dyn Fn(u64, &[KeyValue])) + Send + Sync + 'static,
+        see: impl Fn(&Shown) -> Seen + Send + Sync + 'static,
     ) {
         let (weak, who) = (Arc::downgrade(self.shown), self.who.clone());
         let callback = move |observer: &dyn AsyncInstrument<u64>| {
-            let Some(shown) = weak.upgrade() else { return };
-            observe(&locked(&shown), &|value, more| {
-                let with: Vec<_> = who.iter().chain(more).cloned().collect();
+            let seen = weak.upgrade().map_or_else(Seen::new, |shown| see(&locked(&shown)));
+            for (value, more) in seen {
+                let with: Vec<_> = who.iter().cloned().chain(more).collect();
                 observer.observe(value, &with);
-            });
+            }
         };
         let gauge = self.meter.u64_observable_gauge(format!("{PREFIX}{name}"));
         gauge.with_unit(unit).with_description(what).with_callback(callback).build();
@@ -206,10 +232,9 @@ impl Gauge<'_> {
         what: &'static str,
         of: fn(&Shown, Lane) -> u64,
     ) {
-        self.each(name, unit, what, move |shown, tell| {
-            for lane in Lane::ALL {
-                tell(of(shown, lane), &[KeyValue::new("lane", lane.name())]);
-            }
+        self.each(name, unit, what, move |shown| {
+            let by = |lane: Lane| (of(shown, lane), vec![KeyValue::new("lane", lane.name())]);
+            Lane::ALL.into_iter().map(by).collect()
         });
     }
 }

@@ -1,12 +1,13 @@
 //! The instruments: their names, units and what they say.
 
-use super::gauges::{Shown, locked, show, show_idle};
+use super::gauges::{Shown, locked, show, show_idle, show_untold};
 use super::messaging::Messaging;
 use super::queues::Queues;
 use super::share::Share;
 use super::{PREFIX, Who};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
 
@@ -37,7 +38,9 @@ pub(super) struct Instruments {
     /// From one turn of the background's loop to the next.
     pub(super) between_polls: Histogram<f64>,
     /// What `tracing` was not told.
-    pub(super) untold: Counter<u64>,
+    pub(super) untold: Arc<AtomicU64>,
+    /// What the meter was not told.
+    pub(super) unrecorded: Arc<AtomicU64>,
     pub(super) messaging: Messaging,
     /// The application is inside of `poll`.
     pub(super) inside: Arc<Mutex<Share>>,
@@ -52,6 +55,7 @@ impl Instruments {
         let inside = Arc::new(Mutex::new(Share::new(Instant::now())));
         show(meter, shown, &who);
         show_idle(meter, &inside, &who);
+        let [untold, unrecorded] = show_untold(meter, &who);
         let histogram = |name: &str, what: &'static str| {
             let histogram = meter.f64_histogram(format!("{PREFIX}{name}"));
             let histogram = histogram.with_unit("ms").with_description(what);
@@ -134,15 +138,17 @@ impl Instruments {
                 "time.between.network.thread.poll",
                 "From one look of the background at its sockets and commands to the next.",
             ),
-            untold: counter(
-                "telemetry.untold.total",
-                "{event}",
-                "What tracing was not told, since what listens to it is too slow.",
-            ),
+            untold,
+            unrecorded,
             messaging: Messaging::new(meter, group, client),
             inside,
             who,
         }
+    }
+
+    /// A call was not answered in time.
+    pub(super) fn on_expired(&self, request: &'static str) {
+        self.expired.add(1, &self.with([KeyValue::new("request", request)]));
     }
 
     pub(super) fn with<const N: usize>(&self, more: [KeyValue; N]) -> Vec<KeyValue> {

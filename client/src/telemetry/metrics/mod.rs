@@ -3,29 +3,33 @@
 //! `consumer-coordinator-metrics`; average, maximum and count are one histogram's. Times are
 //! milliseconds, as in Kafka. What Kafka does not count is named in its manner.
 //!
-//! Decides what is counted where; nothing is averaged here. What a gauge shows is looked up when
-//! somebody reads it.
+//! Decides what is counted where; nothing is averaged here. What the application's own calls measure
+//! is recorded on their thread; what the background measures, by its [teller](super::Teller), since a
+//! meter is the application's code. What a gauge shows is looked up when somebody reads it, and copied
+//! before it is told: no lock that the background takes is held meanwhile.
 
 mod gauges;
 mod instruments;
 mod lags;
+mod measure;
 mod messaging;
 mod queues;
 mod share;
 
 pub(crate) use queues::{Handling, Queue, Queued};
 
-use super::Landed;
+use super::{Landed, Teller};
 use crate::background::micros;
-use evenkeel_core::request::ledger::{Outcome, Ticket};
 use evenkeel_core::request::{Ended, Request, Response};
 use evenkeel_core::{Chunk, Command, Shell};
 use evenkeel_spec::words::{Offset, TopicPartition};
 use gauges::{Shown, locked, processor_time};
 use instruments::Instruments;
+use measure::{Measure, Measured};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 use std::collections::BTreeSet;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -36,21 +40,46 @@ pub(crate) struct Metrics {
     instruments: Option<Arc<Instruments>>,
     /// The background's.
     shown: Option<Arc<Mutex<Shown>>>,
+    /// Records what the background measures.
+    teller: Option<Teller<Measure>>,
 }
 
 /// Who it is: in every data point.
 type Who = [KeyValue; 2];
 
 impl Metrics {
-    pub(crate) fn new(meter: &Meter, group: &str, client: &str) -> Self {
+    /// `aside`: the background has a thread of its own, which does not wait for the meter.
+    pub(crate) fn new(meter: &Meter, group: &str, client: &str, aside: bool) -> Self {
         let shown = Arc::default();
         let instruments = Instruments::new(meter, group, client, &shown);
-        Self { instruments: Some(Arc::new(instruments)), shown: Some(shown) }
+        let teller = match aside {
+            true => Teller::aside(Arc::clone(&instruments.unrecorded)),
+            false => Teller::here(),
+        };
+        Self { instruments: Some(Arc::new(instruments)), shown: Some(shown), teller: Some(teller) }
     }
 
     /// For the application's side: what the background shows is not kept by it.
     pub(crate) fn of_handle(&self) -> Self {
-        Self { instruments: self.instruments.clone(), shown: None }
+        Self { shown: None, ..self.clone() }
+    }
+
+    /// Counts what `tracing` was not told.
+    pub(crate) fn untold_words(&self) -> Arc<AtomicU64> {
+        self.instruments.as_ref().map_or_else(Arc::default, |metrics| Arc::clone(&metrics.untold))
+    }
+
+    /// Waits until everything is recorded, but not for long: the end of the background.
+    pub(crate) fn flush(&self) {
+        if let Some(teller) = &self.teller {
+            teller.flush();
+        }
+    }
+
+    fn measure(&self, what: Measured) {
+        if let (Some(metrics), Some(teller)) = (&self.instruments, &self.teller) {
+            teller.tell(Measure { metrics: Arc::clone(metrics), what });
+        }
     }
 
     /// Whether anything is counted.
@@ -68,71 +97,37 @@ impl Metrics {
 
     /// It goes on.
     pub(crate) fn on_woken(&self) {
-        let (Some(metrics), Some(mut shown)) = (&self.instruments, self.shown()) else { return };
+        let Some(mut shown) = self.shown() else { return };
         shown.busy.on(processor_time());
         let now = Instant::now();
-        if let Some(before) = shown.woken.replace(now) {
-            let between = now.saturating_duration_since(before);
-            metrics.between_polls.record(milliseconds(between), &metrics.who);
+        let before = shown.woken.replace(now);
+        drop(shown);
+        if let Some(before) = before {
+            self.measure(Measured::BetweenPolls(now.saturating_duration_since(before)));
         }
     }
 
     /// A connection was made.
     pub(crate) fn on_connected(&self) {
-        if let Some(metrics) = &self.instruments {
-            metrics.connections.add(1, &metrics.who);
-        }
+        self.measure(Measured::Connected);
     }
 
     /// A request on the wire is over.
-    pub(crate) fn on_landed(&self, landed: &Landed) {
-        let Some(metrics) = &self.instruments else { return };
-        let node = landed.node.map(|node| KeyValue::new("node_id", i64::from(node.0)));
-        let outcome = KeyValue::new("outcome", landed.landing.name());
-        let mut with = metrics.with([KeyValue::new("api", landed.api), outcome]);
-        with.extend(node);
-        let error = landed.landing.error();
-        with.extend(error.map(|error| KeyValue::new("error.type", error.name())));
-        metrics.request_latency.record(milliseconds(landed.in_flight), &with);
-        metrics.unsent_time.record(milliseconds(landed.queued), &with);
+    pub(crate) fn on_landed(&self, landed: Landed) {
+        self.measure(Measured::Landed(landed));
     }
 
     /// A logical request is over.
     pub(crate) fn on_ended(&self, ended: &Ended) {
-        let Some(metrics) = &self.instruments else { return };
-        let lane = KeyValue::new("lane", ended.lane.name());
-        let mut with = metrics.with([
-            KeyValue::new("request", ended.kind.name()),
-            lane.clone(),
-            KeyValue::new("outcome", ended.outcome.name()),
-        ]);
-        with.extend(ended.outcome.reason().map(|reason| KeyValue::new("reason", reason)));
-        metrics.ended.add(1, &with);
-        let waits = &ended.waits;
-        for (what, ms) in [
-            ("queue", waits.queue_ms),
-            ("coordinator", waits.coordinator_ms),
-            ("connection", waits.connection_ms),
-            ("backoff", waits.backoff_ms),
-            ("throttle", waits.throttle_ms),
-            ("answer", waits.in_flight_ms),
-        ] {
-            if ms > 0 {
-                let with = metrics.with([lane.clone(), KeyValue::new("for", what)]);
-                metrics.waited.add(ms, &with);
-            }
-        }
-        metrics.messaging.on_ended(ended);
-        let is_expired = matches!(ended.outcome, Outcome::ExpiredUnsent | Outcome::ExpiredInFlight);
-        if let (Ticket::Call(_), true) = (ended.ticket, is_expired) {
-            self.on_expired(ended.kind.name());
+        if self.is_on() {
+            self.measure(Measured::Ended(ended.clone()));
         }
     }
 
     /// A call was not answered in time.
     pub(crate) fn on_expired(&self, request: &'static str) {
         if let Some(metrics) = &self.instruments {
-            metrics.expired.add(1, &metrics.with([KeyValue::new("request", request)]));
+            metrics.on_expired(request);
         }
     }
 
@@ -143,31 +138,19 @@ impl Metrics {
         }
     }
 
-    /// Something was not told to `tracing`.
-    pub(crate) fn on_untold(&self) {
-        if let Some(metrics) = &self.instruments {
-            metrics.untold.add(1, &metrics.who);
-        }
-    }
-
     /// A broker answered a request that took so long.
     pub(crate) fn on_answer<C>(&self, response: &Response<C>, took: Duration) {
-        let Some(metrics) = &self.instruments else { return };
         match response {
             Response::OffsetCommit(committed) => {
                 let failed = match committed {
                     Ok(partitions) => partitions.values().find_map(|result| result.err()),
                     Err(error) => Some(*error),
                 };
-                let mut with = metrics.who.to_vec();
-                with.extend(failed.map(|error| KeyValue::new("error.type", error.name())));
-                metrics.commit_latency.record(milliseconds(took), &with);
+                self.measure(Measured::Committed(took, failed));
             }
-            Response::Heartbeat(_) => {
-                metrics.heartbeat_time.record(milliseconds(took), &metrics.who);
-            }
+            Response::Heartbeat(_) => self.measure(Measured::Heartbeat(took)),
             Response::Fetch(fetched) => {
-                metrics.fetch_latency.record(milliseconds(took), &metrics.who);
+                self.measure(Measured::Fetched(took));
                 let Some(mut shown) = self.shown() else { return };
                 for (partition, fetched) in fetched.iter().flatten() {
                     if let Ok(fetched) = fetched
@@ -216,21 +199,12 @@ impl Metrics {
 
     /// A rebalance is over. `well`: as the coordinator wanted.
     pub(crate) fn on_rebalanced(&self, lasted: Duration, well: bool) {
-        let Some(metrics) = &self.instruments else { return };
-        metrics.rebalance_latency.record(milliseconds(lasted), &metrics.who);
-        if !well {
-            metrics.failed_rebalances.add(1, &metrics.who);
-        }
+        self.measure(Measured::Rebalanced(lasted, well));
     }
 
     /// A callback is over: `revoked callback`, `assigned callback` or `lost callback`.
-    pub(crate) fn on_called(&self, callback: &str, lasted: Duration) {
-        let Some(metrics) = &self.instruments else { return };
-        for (name, latency) in &metrics.callback_latency {
-            if callback.strip_suffix(" callback") == Some(name) {
-                latency.record(milliseconds(lasted), &metrics.who);
-            }
-        }
+    pub(crate) fn on_called(&self, callback: &'static str, lasted: Duration) {
+        self.measure(Measured::Called(callback, lasted));
     }
 
     /// The application is inside of a poll from here on.

@@ -5,8 +5,9 @@
 //! runs callbacks, for that of its runtime.
 
 use super::gauges::processor_time;
-use super::{Instruments, Metrics, milliseconds};
-use opentelemetry::KeyValue;
+use super::measure::{Measure, Measured};
+use super::{Instruments, Metrics};
+use crate::telemetry::{Tell, Teller};
 use opentelemetry::metrics::Histogram;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,25 +51,44 @@ pub(super) struct Queues {
 
 #[derive(Debug)]
 struct Place {
-    metrics: Arc<Instruments>,
-    queue: Queue,
+    to: Recorder,
     since: Instant,
 }
 
 #[derive(Debug)]
 struct Busy {
-    metrics: Arc<Instruments>,
-    queue: Queue,
+    to: Recorder,
     event: &'static str,
     begun: Instant,
+}
+
+/// Records what is measured where something is taken out of a queue.
+#[derive(Clone, Debug)]
+struct Recorder {
+    metrics: Arc<Instruments>,
+    queue: Queue,
+    /// The background's.
+    teller: Teller<Measure>,
+}
+
+impl Recorder {
+    fn record(&self, what: Measured) {
+        let measure = Measure { metrics: Arc::clone(&self.metrics), what };
+        match self.queue {
+            Queue::Application => self.teller.tell(measure),
+            // It is the application that takes it.
+            Queue::Background => measure.tell(),
+        }
+    }
 }
 
 impl Metrics {
     /// This goes into a queue.
     pub(crate) fn queued<T>(&self, queue: Queue, it: T) -> Queued<T> {
-        let place = self.instruments.as_ref().map(|metrics| {
+        let place = self.instruments.as_ref().zip(self.teller.as_ref()).map(|(metrics, teller)| {
             metrics.queues.sizes.of(queue).fetch_add(1, Ordering::Relaxed);
-            Place { metrics: Arc::clone(metrics), queue, since: Instant::now() }
+            let (metrics, teller) = (Arc::clone(metrics), teller.clone());
+            Place { to: Recorder { metrics, queue, teller }, since: Instant::now() }
         });
         Queued { it, place }
     }
@@ -85,26 +105,25 @@ impl<T> Queued<T> {
 
 impl Place {
     fn taken(self, event: &'static str) -> Busy {
-        let (metrics, queue) = (Arc::clone(&self.metrics), self.queue);
-        let with = metrics.with([KeyValue::new("event", event)]);
-        metrics.queues.time[queue as usize].record(milliseconds(self.since.elapsed()), &with);
-        Busy { metrics, queue, event, begun: queue.now() }
+        let to = self.to.clone();
+        to.record(Measured::Queued(to.queue, event, self.since.elapsed()));
+        let begun = to.queue.now();
+        Busy { to, event, begun }
     }
 }
 
 /// Also of what nobody will take any more.
 impl Drop for Place {
     fn drop(&mut self) {
-        self.metrics.queues.sizes.of(self.queue).fetch_sub(1, Ordering::Relaxed);
+        let Recorder { metrics, queue, .. } = &self.to;
+        metrics.queues.sizes.of(*queue).fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        let lasted = self.queue.now().saturating_duration_since(self.begun);
-        let with = self.metrics.with([KeyValue::new("event", self.event)]);
-        let processing = &self.metrics.queues.processing[self.queue as usize];
-        processing.record(milliseconds(lasted), &with);
+        let lasted = self.to.queue.now().saturating_duration_since(self.begun);
+        self.to.record(Measured::Processed(self.to.queue, self.event, lasted));
     }
 }
 
