@@ -47,7 +47,11 @@ impl Subscriber for Stuck {
 
     fn event(&self, event: &Event<'_>) {
         Self::hear(event.metadata());
-        event.record(&mut Untold);
+        let mut untold = Untold::default();
+        event.record(&mut untold);
+        if untold.to_tracing {
+            UNTOLD.fetch_add(untold.count, Ordering::Relaxed);
+        }
     }
 
     fn record(&self, _: &Id, _: &Record<'_>) {}
@@ -56,14 +60,22 @@ impl Subscriber for Stuck {
     fn exit(&self, _: &Id) {}
 }
 
-/// Adds up what was said to be untold.
-struct Untold;
+/// What was said to be untold, and whether to `tracing`.
+#[derive(Default)]
+struct Untold {
+    count: u64,
+    to_tracing: bool,
+}
 
 impl Visit for Untold {
     fn record_u64(&mut self, field: &Field, value: u64) {
         if field.name() == "count" {
-            UNTOLD.fetch_add(value, Ordering::Relaxed);
+            self.count = value;
         }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.to_tracing |= field.name() == "to" && value == "tracing";
     }
 
     fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
@@ -123,7 +135,7 @@ async fn consume() {
     assert!(TOLD.load(Ordering::Relaxed) > 0, "what was kept is told");
     #[cfg(feature = "otel")]
     assert!(
-        reader.read().of("telemetry.untold.total{}")
+        reader.read().of("telemetry.untold.total{to=tracing}")
             >= reader::count(UNTOLD.load(Ordering::Relaxed))
     );
     assert!(consumer.close(Duration::from_secs(5)).await.left);

@@ -21,6 +21,7 @@ mod metadata;
 mod output;
 mod position;
 pub mod request;
+mod role;
 mod shell;
 #[cfg(test)]
 mod table;
@@ -36,5 +37,6 @@ pub use output::{
     Answer, Assignment, CallFault, Callback, Cause, CloseReport, Delivery, DisconnectReason,
     Misbehaved, Output, Part, PollFault, Warning,
 };
+pub use role::{Detour, Hindrance, Role};
 pub use shell::{LaneDepth, Shell};
 pub use time::{Address, CallId, ConnectionId, RequestId, Time};

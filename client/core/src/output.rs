@@ -6,7 +6,7 @@ use crate::request::queue::Lane;
 use crate::request::{
     Counts, Ended, EpochEnd, GroupDescription, Kind, ListedOffset, Request, TopicDescription,
 };
-use crate::{Address, CallId, Chunk, ConnectionId, Incarnation, RequestId, Time};
+use crate::{Address, CallId, Chunk, ConnectionId, Detour, Incarnation, RequestId, Time};
 use evenkeel_spec::words::{
     Committed, ErrorCode, LeaderEpoch, Offset, Owner, TopicIdPartition, TopicName, TopicPartition,
 };
@@ -22,6 +22,8 @@ pub enum Output<C: Chunk> {
         connection: ConnectionId,
         /// Where to.
         address: Address,
+        /// Why, if it is a broker's second one.
+        detour: Option<Detour>,
     },
     /// Close this connection, or give up the attempt. Not answered.
     Disconnect {

@@ -163,7 +163,7 @@ impl Driver {
                 }
                 Branch::Command => self.on_next_message(),
                 Branch::Wait => {
-                    self.metrics.on_wait(&self.shell, self.started, self.links.len());
+                    self.metrics.on_wait(&self.shell, self.started, self.links.keys());
                     self.wait(deadline).await;
                     self.metrics.on_woken();
                     self.shown.turned();
@@ -174,7 +174,7 @@ impl Driver {
             if turns_at_once >= TURNS_AT_ONCE_MAX {
                 turns_at_once = 0;
                 // What gauges show is true also of a loop that never waits.
-                self.metrics.on_wait(&self.shell, self.started, self.links.len());
+                self.metrics.on_wait(&self.shell, self.started, self.links.keys());
                 self.metrics.on_woken();
                 tokio::task::yield_now().await;
             }
@@ -271,14 +271,14 @@ impl Driver {
         }
         match event.news {
             News::Connected => {
-                self.metrics.on_connected();
+                self.metrics.on_connected(self.shell.role_of(id));
                 self.feed(id, |_, _, _| {}, Shell::handle_connected);
             }
             News::Frame(frame) => self.on_frame(id, frame),
             News::Ended(cause) => {
                 if let Some(mut link) = self.links.remove(&id) {
                     trace::lost(&self.teller, &link.address, &cause);
-                    link.emit_unanswered((&self.metrics, &self.teller), Landing::Disconnected);
+                    link.over((&self.metrics, &self.teller), Landing::Disconnected, "lost");
                 }
                 self.disconnected(id, cause);
             }
@@ -291,7 +291,9 @@ impl Driver {
         let Some(in_flight) = link.in_flight.pop_front() else {
             let unasked = Misbehaved::Malformed("an answer to nothing".into());
             self.disconnected(id, Cause::Misbehaved(unasked));
-            self.links.remove(&id);
+            if let Some(mut link) = self.links.remove(&id) {
+                link.over((&self.metrics, &self.teller), Landing::Malformed, "malformed");
+            }
             return;
         };
         let answer = match answered {

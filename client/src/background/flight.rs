@@ -3,13 +3,13 @@
 
 use super::Teller;
 use super::story::Story;
-use super::trace::{Finished, micros};
+use super::trace::{self, Finished, micros};
 use crate::net::connection::Connection;
 use crate::telemetry::{Landed, Landing, Metrics};
 use crate::wire::{Sent, Versions};
 use evenkeel_core::request::ledger::Ticket;
 use evenkeel_core::request::queue::Lane;
-use evenkeel_core::{Address, RequestId};
+use evenkeel_core::{Address, Detour, RequestId};
 use evenkeel_spec::words::NodeId;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,6 +25,8 @@ pub(super) struct Link {
     pub(super) node: Option<NodeId>,
     pub(super) versions: Versions,
     pub(super) in_flight: VecDeque<InFlight>,
+    /// Why it was opened, and when, if it is a broker's second one.
+    second: Option<(Detour, Instant)>,
 }
 
 /// A request that waits for its answer.
@@ -40,9 +42,24 @@ pub(super) struct InFlight {
 }
 
 impl Link {
-    pub(super) fn new(connection: Connection, address: Address) -> Self {
+    pub(super) fn new(connection: Connection, address: Address, detour: Option<Detour>) -> Self {
         let (versions, in_flight) = (Versions::default(), VecDeque::new());
-        Self { connection, address, node: None, versions, in_flight }
+        let second = detour.map(|detour| (detour, Instant::now()));
+        Self { connection, address, node: None, versions, in_flight, second }
+    }
+
+    /// It is over: tells of everything that is not answered any more, and of itself, if it is a
+    /// broker's second one. `end` says why.
+    pub(super) fn over(
+        &mut self,
+        telling: (&Metrics, &Teller),
+        landing: Landing,
+        end: &'static str,
+    ) {
+        self.emit_unanswered(telling, landing);
+        if let Some((detour, since)) = self.second.take() {
+            trace::second(telling.1, &self.address, detour, Some((since, end)));
+        }
     }
 
     /// A request is over. Told of here are the handshake and what was sent for calls alone.
@@ -63,7 +80,7 @@ impl Link {
     }
 
     /// Tells of everything that is not answered any more.
-    pub(super) fn emit_unanswered(&mut self, telling: (&Metrics, &Teller), landing: Landing) {
+    fn emit_unanswered(&mut self, telling: (&Metrics, &Teller), landing: Landing) {
         for in_flight in std::mem::take(&mut self.in_flight) {
             self.emit(telling, in_flight, landing);
         }

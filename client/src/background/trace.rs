@@ -9,8 +9,8 @@ use crate::wire::Api;
 use evenkeel_core::request::queue::Lane;
 use evenkeel_core::request::{Ended, Kind};
 use evenkeel_core::{
-    Address, CallFault, Cause, CloseReport, Command, DisconnectReason, Lifecycle, Misbehaved,
-    Warning,
+    Address, CallFault, Cause, CloseReport, Command, Detour, DisconnectReason, Lifecycle,
+    Misbehaved, Warning,
 };
 use evenkeel_spec::words::{GroupId, TopicPartition};
 use std::collections::BTreeSet;
@@ -154,6 +154,19 @@ pub(super) fn unheard(teller: &Teller, fault: CallFault) {
 pub(super) fn orphan_ended(teller: &Teller, group: &GroupId, report: CloseReport) {
     if enabled!(target: "evenkeel", Level::WARN) {
         teller.tell(Word::Orphaned { group: group.clone(), report: Box::new(report) });
+    }
+}
+
+/// A broker's second connection is opened or, `over`, ended: since when it was there, and why not.
+pub(super) fn second(
+    teller: &Teller,
+    address: &Address,
+    detour: Detour,
+    over: Option<(Instant, &'static str)>,
+) {
+    if enabled!(target: "evenkeel::connection", Level::DEBUG) {
+        let over = over.map(|(since, end)| (since, since.elapsed(), end));
+        teller.tell(Word::Second { address: address.clone(), detour, over });
     }
 }
 

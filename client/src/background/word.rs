@@ -8,14 +8,16 @@ use super::flight::Flown;
 use super::story::{Story, span_of};
 use super::trace::{Finished, Said, micros};
 use crate::telemetry::{Counted, Landing, Tell, unix_us};
-use evenkeel_core::request::Ended;
 use evenkeel_core::request::ledger::{Failure, Outcome, Ticket};
-use evenkeel_core::{Address, CallFault, Cause, CloseReport, DisconnectReason, Lifecycle, Warning};
+use evenkeel_core::request::{Ended, Kind};
+use evenkeel_core::{
+    Address, CallFault, Cause, CloseReport, Detour, DisconnectReason, Lifecycle, Warning,
+};
 use evenkeel_spec::words::{ErrorCode, GroupId};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use tracing::{Level, debug, event, info, info_span, warn};
+use tracing::{Level, Span, debug, event, info, info_span, warn};
 
 /// One thing to tell. What has no fixed size in it is shared, or was made by the core for itself and
 /// is handed on: nothing is allocated for a word but the last.
@@ -37,6 +39,8 @@ pub(super) enum Word {
     Lifecycle { group: GroupId, now: Lifecycle },
     /// The core closed a connection.
     Disconnected { address: Address, reason: DisconnectReason },
+    /// A broker's second connection is opened, or was there for so long.
+    Second { address: Address, detour: Detour, over: Option<(Instant, Duration, &'static str)> },
     /// A connection ended.
     Lost { address: Address, cause: Cause },
     /// The core warns.
@@ -107,6 +111,7 @@ impl Tell for Word {
             Self::Disconnected { address, reason } => {
                 debug!(target: "evenkeel::connection", broker = %address, "closed: {reason:?}");
             }
+            Self::Second { address, detour, over } => tell_second(&address, detour, over),
             Self::Lost { address, cause } => {
                 let said = Said(&cause);
                 debug!(target: "evenkeel::connection", broker = %address, "ended: {said}");
@@ -218,6 +223,34 @@ fn tell_finished(finished: &Finished, in_flight: Duration) {
         outcome,
         error_code = landing.error().map(ErrorCode::number),
         error_name = landing.error().map(ErrorCode::name),
+    );
+}
+
+/// One event when it is opened, and one of its whole time when it has ended.
+fn tell_second(address: &Address, detour: Detour, over: Option<(Instant, Duration, &'static str)>) {
+    let (reason, request) = (detour.around.name(), detour.request.map(Kind::name));
+    let Some((since, lasted, end)) = over else {
+        return debug!(
+            target: "evenkeel::connection",
+            broker = %address,
+            reason,
+            request,
+            "second connection opened"
+        );
+    };
+    event!(
+        target: "evenkeel::connection",
+        parent: &Span::none(),
+        Level::DEBUG,
+        message = "second connection closed",
+        otel.name = format!("second connection ({reason})"),
+        otel.kind = "client",
+        began_us = unix_us(since),
+        lasted_us = micros(lasted),
+        broker = %address,
+        reason,
+        request,
+        end,
     );
 }
 

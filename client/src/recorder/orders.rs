@@ -22,7 +22,7 @@ pub(super) fn write(
     members: &mut Members,
 ) {
     match output {
-        Output::Connect { connection, address: _ } => {
+        Output::Connect { connection, .. } => {
             recorder.open.insert(*connection);
         }
         Output::Disconnect { connection, reason } => {

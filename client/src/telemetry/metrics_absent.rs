@@ -2,7 +2,7 @@
 
 use super::Landed;
 use evenkeel_core::request::{Ended, Request, Response};
-use evenkeel_core::{Chunk, Command, Shell};
+use evenkeel_core::{Chunk, Command, ConnectionId, Role, Shell};
 use evenkeel_spec::words::{Offset, TopicPartition};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -51,11 +51,17 @@ impl Metrics {
         false
     }
 
-    pub(crate) fn on_wait<C: Chunk>(&self, _: &Shell<C>, _: Instant, _: usize) {}
+    pub(crate) fn on_wait<'a, C: Chunk>(
+        &self,
+        _: &Shell<C>,
+        _: Instant,
+        _: impl Iterator<Item = &'a ConnectionId>,
+    ) {
+    }
 
     pub(crate) fn on_woken(&self) {}
 
-    pub(crate) fn on_connected(&self) {}
+    pub(crate) fn on_connected(&self, _: Option<Role>) {}
 
     pub(crate) fn on_landed(&self, _: Landed) {}
 

@@ -6,7 +6,7 @@
 //! | `evenkeel::request` | an event for each request that is over | debug |
 //! | `evenkeel::poll` | spans `poll` and `process` for polls that returned records | debug |
 //! | `evenkeel::lifecycle` | an event for each step of the background | debug |
-//! | `evenkeel::connection`, `evenkeel` | events: connections, warnings | debug, warn |
+//! | `evenkeel::connection`, `evenkeel` | events: connections, the end, warnings | debug, info, warn |
 //!
 //! Every request is told of once, when it is over: each call, and each request of the client's own,
 //! whatever became of it. It says its `kind`, its `lane`, the `broker` that was asked last, how often
@@ -58,7 +58,7 @@
 //! | `network.thread.busy.ratio` * | share of real time in which the background does not wait | |
 //! | `poll.idle.ratio` | share of time that the application spends inside of `poll` | |
 //! | `node.request.latency` | a request on the wire | `api`, `node_id`, `outcome`, `error.type` |
-//! | `connection.count`, `connection.creation.total` | connections to brokers | |
+//! | `connection.count`, `connection.creation.total` | connections to brokers | `role` |
 //! | `fetch.manager.records.lag` | records behind the high watermark | `topic`, `partition` |
 //! | `fetch.manager.records.consumed.total` | records that were returned | |
 //! | `fetch.manager.buffered.bytes` * | fetched and not handed over | |
@@ -69,6 +69,15 @@
 //! | `coordinator.rebalance.latency` | from the news of a target to the end of its acknowledgement, or of whatever came instead: a newer target, a loss, a leave | |
 //! | `coordinator.failed.rebalance.total` | those that ended otherwise than as the coordinator wanted | |
 //! | `coordinator.partition.{assigned,revoked,lost}.latency` | callbacks | |
+//!
+//! A connection's `role` is `broker` (a broker's one, for everything), `bootstrap` (a bootstrap server's,
+//! until it is known which broker that is), `coordinator` (the group's own, with
+//! `coordinator.connection=dedicated`; Kafka's consumer has it always, as that of a node whose id is
+//! 2147483647 less the coordinator's) or `second`: a broker's temporary second one, for what the client
+//! asks for itself and cannot wait while the first is throttled (KIP-219) or a fetch is parked on it.
+//! Such a one is told of when it is opened, and as a span when it has ended: its `broker`, the `reason`
+//! (`throttled`, `parked`, or `lost`: the second itself was, and is made again), for which `request`
+//! it was opened, and what was its `end` (`needless`, `idle`, `failed`, `lost`, `malformed`, `closing`).
 //!
 //! And by the conventions for messaging, in seconds: `messaging.client.operation.duration` (polls
 //! that returned records, commits), `messaging.process.duration`, `messaging.client.consumed.messages`.

@@ -183,6 +183,48 @@ async fn the_end_of_a_dropped_consumer_is_one_line_with_what_became_of_every_req
     }
 }
 
+/// Q8: while the broker does not read the first one.
+#[tokio::test(start_paused = true)]
+async fn a_second_connection_tells_when_it_is_opened_for_what_and_how_long_it_was_there() {
+    let _runs = Validated::begin();
+    let (told, _guard) = Told::listen();
+    let cluster = cluster();
+    cluster.append("t", 0, None, Some(b"value")).expect("it exists");
+    let mut consumer = member(&cluster);
+    consumer.subscribe(["t"]).await.expect("subscribed");
+    while consumer.poll(SECOND).await.expect("poll goes well").is_empty() {}
+    assert!(seconds(&told, "second connection opened").is_empty(), "nothing waits");
+    cluster.intercept(Script(vec![Act::of(FETCH, vec![Step::Throttled(12 * SECOND)])]));
+    cluster.append("t", 0, None, Some(b"value")).expect("it exists");
+    let begun = cluster.connections_ever();
+    for _ in 0..30 {
+        consumer.poll(SECOND).await.expect("poll goes well");
+    }
+    let opened = seconds(&told, "second connection opened");
+    let closed = seconds(&told, "second connection closed");
+    let throttled = |spans: &[Span]| {
+        let of: Vec<_> = spans.iter().filter(|span| span.text("reason") == "throttled").collect();
+        assert_eq!(of.len(), 1, "{spans:?}");
+        (of[0].text("request").to_owned(), of[0].text("broker").to_owned())
+    };
+    let heartbeat = ("ConsumerGroupHeartbeat".to_owned(), cluster.bootstrap_servers());
+    assert_eq!((throttled(&opened), throttled(&closed)), (heartbeat.clone(), heartbeat));
+    assert_eq!(opened.len() as u64, cluster.connections_ever() - begun, "each is told of");
+    assert_eq!(opened.len(), closed.len(), "each has ended: {opened:?} {closed:?}");
+    let span = closed.iter().find(|span| span.text("reason") == "throttled").expect("it is one");
+    assert_eq!(span.text("otel.name"), "second connection (throttled)");
+    assert_eq!(span.text("end"), "needless");
+    // From the next heartbeat until the broker reads again.
+    let lasted = span.number("lasted_us");
+    assert!((6_000_000..12_000_000).contains(&lasted), "{lasted}");
+    cluster.intercept_none();
+    consumer.close(5 * SECOND).await;
+}
+
+fn seconds(told: &Told, what: &str) -> Vec<Span> {
+    told.all("evenkeel::connection", "message", what)
+}
+
 fn two_commits(consumer: &Consumer) -> [Commit; 2] {
     let committer = consumer.committer();
     let commit = |offset| {
@@ -273,6 +315,7 @@ impl Interceptor for Script {
     }
 }
 
+const FETCH: i16 = 1;
 const OFFSET_COMMIT: i16 = 8;
 const OFFSET_FETCH: i16 = 9;
 const HEARTBEAT: i16 = 68;

@@ -1,10 +1,12 @@
 //! Each metric is provoked, in memory and under paused time, and read as an application's reader
 //! does: values are exact.
 
+mod connections;
 #[path = "../client/listeners.rs"]
 mod listeners;
 mod queues;
 mod reader;
+mod stuck;
 #[path = "../client/support.rs"]
 mod support;
 
@@ -75,8 +77,10 @@ async fn records_lags_and_buffers_are_counted_as_the_application_gets_on() {
         );
     }
     assert_eq!(shown.of("fetch.manager.buffered.bytes{}"), 0.0);
-    assert_eq!(shown.of("connection.count{}"), 1.0);
-    assert_eq!(shown.of("connection.creation.total{}"), count(cluster.connections_ever()));
+    let of = |role: &str| shown.of(&format!("connection.count{{role={role}}}"));
+    assert_eq!(["bootstrap", "broker", "coordinator", "second"].map(of), [0.0, 1.0, 0.0, 0.0]);
+    let made = shown.sum("connection.creation.total", &[]);
+    assert_eq!(made, count(cluster.connections_ever()));
 
     // What is fetched ahead is buffered, and still ahead of the application.
     for _ in 0..5 {

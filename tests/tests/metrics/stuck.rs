@@ -140,7 +140,7 @@ async fn consume() {
     }
     // Each of the gauges has a reader of its own, which is stuck in it.
     let gauges = stuck.gauges.lock().expect("nobody panics in it").len();
-    let readers: Vec<_> = (0..gauges).map(|at| read(&stuck, at)).collect();
+    let readers: Vec<_> = (0..gauges).map(|_| read_one(&stuck)).collect();
     assert!(gauges >= 9, "{gauges} gauges");
     while stuck.gate.waiting.load(Ordering::Relaxed) < 2 {
         tokio::task::yield_now().await;
@@ -169,13 +169,11 @@ async fn consume() {
     assert!(consumer.close(Duration::from_secs(5)).await.left);
 }
 
-/// Reads one gauge, on a thread of its own.
-fn read(stuck: &Arc<Stuck>, at: usize) -> thread::JoinHandle<()> {
-    let stuck = Arc::clone(stuck);
-    thread::spawn(move || {
-        let gauge = stuck.gauges.lock().expect("nobody panics in it").swap_remove(at.min(0));
-        gauge(&Slow(Arc::clone(&stuck.gate)));
-    })
+/// Reads one gauge that nobody has read, on a thread of its own.
+fn read_one(stuck: &Arc<Stuck>) -> thread::JoinHandle<()> {
+    let gauge = stuck.gauges.lock().expect("nobody panics in it").pop().expect("there is one");
+    let slow = Slow(Arc::clone(&stuck.gate));
+    thread::spawn(move || gauge(&slow))
 }
 
 const HEARTBEAT: i16 = 68;

@@ -35,7 +35,7 @@ use crate::request::ledger::Ticket;
 use crate::request::queue::Lane;
 use crate::{
     CallId, Cause, Chunk, Command, Config, ConnectionId, CoordinatorConnection, Incarnation,
-    Lifecycle, Misbehaved, Output, PollFault, RequestId, Time,
+    Lifecycle, Misbehaved, Output, PollFault, RequestId, Role, Time,
 };
 use accounts::Accounts;
 use assign::Manual;
@@ -361,6 +361,12 @@ impl<C: Chunk> Shell<C> {
     #[must_use]
     pub fn peer_at(&self, connection: ConnectionId) -> Option<Peer> {
         self.peers.of(connection)
+    }
+
+    /// What this connection is for; `None`: it is over.
+    #[must_use]
+    pub fn role_of(&self, connection: ConnectionId) -> Option<Role> {
+        self.peers.of(connection).map(|peer| self.peers.role(peer))
     }
 
     /// Bytes of memory that fetched records take, until all of one answer's of their partition were

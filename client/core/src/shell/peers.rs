@@ -8,7 +8,8 @@ use super::Purpose;
 use crate::connection::Connection;
 use crate::request::Request;
 use crate::request::desk::{self, Desk, DeskConfig, Peer};
-use crate::{Address, Cause, ConnectionId};
+use crate::request::queue::Question as _;
+use crate::{Address, Cause, ConnectionId, Detour, Hindrance, Role};
 use evenkeel_spec::words::NodeId;
 use std::collections::BTreeMap;
 
@@ -75,6 +76,32 @@ impl Peers {
         let first = peer.node().map(Peer::Node);
         let known = self.addresses.get(&peer).or_else(|| self.addresses.get(&first?));
         known.expect("whoever is asked has an address")
+    }
+
+    /// What a connection to this peer is for.
+    pub(super) fn role(&self, peer: Peer) -> Role {
+        match peer {
+            Peer::Bootstrap(_) => Role::Bootstrap,
+            Peer::Node(_) => Role::Broker,
+            Peer::Second(_) if self.desk.is_dedicated() => Role::Coordinator,
+            Peer::Second(_) => Role::Second,
+        }
+    }
+
+    /// Why a second connection is opened now, if it is one.
+    pub(super) fn detour(&self, peer: Peer) -> Option<Detour> {
+        let node = peer.node().filter(|_| self.role(peer) == Role::Second)?;
+        let is = |of: fn(&Connection<_, _>) -> bool| {
+            self.desk.connection(Peer::Node(node)).is_some_and(of)
+        };
+        let around = match () {
+            () if is(Connection::is_throttled) => Hindrance::Throttled,
+            () if is(Connection::is_parked) => Hindrance::Parked,
+            () => Hindrance::Lost,
+        };
+        let mut waiting = self.desk.connection(peer).into_iter().flat_map(|c| c.queue().iter());
+        let request = waiting.next().map(|(_, waiting)| waiting.question.kind());
+        Some(Detour { around, request })
     }
 
     /// A peer listens here.

@@ -115,7 +115,8 @@ impl<C: Chunk> Shell<C> {
                 Order::Open(peer, connection) => {
                     self.peers.on_open(connection, peer);
                     let address = self.peers.address(peer).clone();
-                    self.outputs.push_back(Output::Connect { connection, address });
+                    let detour = self.peers.detour(peer);
+                    self.outputs.push_back(Output::Connect { connection, address, detour });
                 }
                 Order::Close(connection, reason) => {
                     self.peers.on_gone(connection);

@@ -13,8 +13,8 @@ use evenkeel_core::request::Request;
 use evenkeel_core::request::ledger::Ticket;
 use evenkeel_core::request::queue::Lane;
 use evenkeel_core::{
-    Address, Answer, Assignment, CallFault, CallId, CloseReport, ConnectionId, DisconnectReason,
-    Output, Part, PollFault, RequestId, Time, Warning,
+    Address, Answer, Assignment, CallFault, CallId, CloseReport, ConnectionId, Detour,
+    DisconnectReason, Output, Part, PollFault, RequestId, Time, Warning,
 };
 use evenkeel_spec::words::Epoch;
 use std::sync::Arc;
@@ -41,7 +41,9 @@ impl Driver {
                 recorder.carried_out();
             }
             match self.shell.poll_output() {
-                Output::Connect { connection, address } => self.connect(connection, address),
+                Output::Connect { connection, address, detour } => {
+                    self.connect(connection, address, detour);
+                }
                 Output::Disconnect { connection, reason } => self.disconnect(connection, reason),
                 Output::Send { connection, request_id, request, lane, tickets, queued_ms } => {
                     self.send((connection, request_id), request, (lane, &tickets), queued_ms);
@@ -88,17 +90,26 @@ impl Driver {
         }
     }
 
-    fn connect(&mut self, id: ConnectionId, address: Address) {
+    fn connect(&mut self, id: ConnectionId, address: Address, detour: Option<Detour>) {
+        if let Some(detour) = detour {
+            trace::second(&self.teller, &address, detour, None);
+        }
         let events = self.net_sender.clone();
         let connection = Connection::open(id, &address, &self.connector, self.frame_max, events);
-        self.links.insert(id, Link::new(connection, address));
+        self.links.insert(id, Link::new(connection, address, detour));
     }
 
     fn disconnect(&mut self, id: ConnectionId, reason: DisconnectReason) {
         let Some(mut link) = self.links.remove(&id) else { return };
         let is_closing = reason == DisconnectReason::Closing;
+        let end = match &reason {
+            DisconnectReason::Idle => "idle",
+            DisconnectReason::Needless => "needless",
+            DisconnectReason::Failed(_) => "failed",
+            DisconnectReason::Closing => "closing",
+        };
         trace::disconnected(&self.teller, &link.address, reason);
-        link.emit_unanswered((&self.metrics, &self.teller), Landing::GivenUp);
+        link.over((&self.metrics, &self.teller), Landing::GivenUp, end);
         if is_closing {
             self.last.of(link.connection);
         }

@@ -7,7 +7,7 @@ use super::share::Share;
 use super::{PREFIX, Who};
 use crate::background::micros;
 use evenkeel_core::request::queue::Lane;
-use evenkeel_core::{Chunk, LaneDepth, Shell};
+use evenkeel_core::{Chunk, ConnectionId, LaneDepth, Role, Shell};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, Meter};
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ pub(super) struct Shown {
     started: Instant,
     lanes: BTreeMap<Lane, LaneDepth>,
     buffered_bytes: u64,
-    connections: u64,
+    connections: BTreeMap<Role, u64>,
 }
 
 impl Default for Shown {
@@ -46,23 +46,26 @@ impl Default for Shown {
             started: Instant::now(),
             lanes: BTreeMap::new(),
             buffered_bytes: 0,
-            connections: 0,
+            connections: BTreeMap::new(),
         }
     }
 }
 
 impl Shown {
     /// The background is about to wait; its core's clock said 0 at `started`.
-    pub(super) fn look<C: Chunk>(
+    pub(super) fn look<'a, C: Chunk>(
         &mut self,
         shell: &Shell<C>,
         started: Instant,
-        connections: usize,
+        connections: impl Iterator<Item = &'a ConnectionId>,
     ) {
         self.started = started;
         self.lanes = shell.lanes();
         self.buffered_bytes = shell.buffered_bytes() as u64;
-        self.connections = connections as u64;
+        self.connections.clear();
+        for role in connections.filter_map(|connection| shell.role_of(*connection)) {
+            *self.connections.entry(role).or_default() += 1;
+        }
     }
 
     fn lane(&self, lane: Lane) -> LaneDepth {
@@ -109,9 +112,18 @@ pub(super) fn show(meter: &Meter, shown: &Arc<Mutex<Shown>>, who: &Who) {
         "Bytes that were fetched and not handed over.",
         |shown| vec![(shown.buffered_bytes, vec![])],
     );
-    gauge.each("connection.count", "{connection}", "Connections to brokers.", |shown| {
-        vec![(shown.connections, vec![])]
-    });
+    gauge.each(
+        "connection.count",
+        "{connection}",
+        "Connections to brokers, by what they are for.",
+        |shown| {
+            let of = |role: Role| {
+                let count = shown.connections.get(&role).copied().unwrap_or_default();
+                (count, vec![KeyValue::new("role", role.name())])
+            };
+            Role::ALL.into_iter().map(of).collect()
+        },
+    );
     gauge.each(
         "application.event.queue.size",
         "{event}",

@@ -101,7 +101,7 @@ impl Instruments {
             connections: counter(
                 "connection.creation.total",
                 "{connection}",
-                "Connections that were made to brokers.",
+                "Connections that were made to brokers, by what for.",
             ),
             ended: counter(
                 "requests.ended.total",

@@ -8,6 +8,7 @@ use super::instruments::Instruments;
 use super::queues::Queue;
 use super::{Landed, milliseconds};
 use crate::telemetry::Tell;
+use evenkeel_core::Role;
 use evenkeel_core::request::Ended;
 use evenkeel_core::request::ledger::{Outcome, Ticket};
 use evenkeel_spec::words::ErrorCode;
@@ -28,7 +29,7 @@ pub(super) enum Measured {
     /// From one look around to the next.
     BetweenPolls(Duration),
     /// A connection was made.
-    Connected,
+    Connected(Role),
     /// A request on the wire is over.
     Landed(Landed),
     /// A logical request is over.
@@ -70,7 +71,10 @@ impl Measure {
             Measured::BetweenPolls(between) => {
                 metrics.between_polls.record(milliseconds(*between), &metrics.who);
             }
-            Measured::Connected => metrics.connections.add(1, &metrics.who),
+            Measured::Connected(role) => {
+                let with = metrics.with([KeyValue::new("role", role.name())]);
+                metrics.connections.add(1, &with);
+            }
             Measured::Landed(landed) => landed_as(metrics, landed),
             Measured::Ended(ended) => ended_as(metrics, ended),
             Measured::Committed(took, error) => {

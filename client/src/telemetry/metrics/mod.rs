@@ -21,7 +21,7 @@ pub(crate) use queues::{Handling, Queue, Queued};
 use super::{Landed, Teller};
 use crate::background::micros;
 use evenkeel_core::request::{Ended, Request, Response};
-use evenkeel_core::{Chunk, Command, Shell};
+use evenkeel_core::{Chunk, Command, ConnectionId, Role, Shell};
 use evenkeel_spec::words::{Offset, TopicPartition};
 use gauges::{Shown, locked, processor_time};
 use instruments::Instruments;
@@ -88,7 +88,12 @@ impl Metrics {
     }
 
     /// The background is about to wait; its core's clock said 0 at `started`.
-    pub(crate) fn on_wait<C: Chunk>(&self, shell: &Shell<C>, started: Instant, connections: usize) {
+    pub(crate) fn on_wait<'a, C: Chunk>(
+        &self,
+        shell: &Shell<C>,
+        started: Instant,
+        connections: impl Iterator<Item = &'a ConnectionId>,
+    ) {
         if let Some(mut shown) = self.shown() {
             shown.look(shell, started, connections);
             shown.busy.off(processor_time());
@@ -107,9 +112,11 @@ impl Metrics {
         }
     }
 
-    /// A connection was made.
-    pub(crate) fn on_connected(&self) {
-        self.measure(Measured::Connected);
+    /// A connection was made; `None`: for nothing any more.
+    pub(crate) fn on_connected(&self, role: Option<Role>) {
+        if let Some(role) = role {
+            self.measure(Measured::Connected(role));
+        }
     }
 
     /// A request on the wire is over.

@@ -371,7 +371,7 @@ impl<'a> Member<'a> {
 
     fn carry_out(&mut self, output: Output<Records>) {
         match output {
-            Output::Connect { connection, address } => {
+            Output::Connect { connection, address, .. } => {
                 let node = NODES.iter().find(|(_, port)| *port == address.port);
                 let node = node.map(|(node, _)| *node);
                 self.links.insert(connection, Link { node, queue: VecDeque::new() });

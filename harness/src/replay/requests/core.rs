@@ -328,7 +328,7 @@ impl World {
 
     fn carry_out(&mut self, output: Output<NoRecords>) {
         match output {
-            Output::Connect { connection, address } => {
+            Output::Connect { connection, address, .. } => {
                 let is_second = matches!(self.shell.peer_at(connection), Some(Peer::Second(_)));
                 let line = if is_second { Line::Second } else { Line::First };
                 let line = (address.port == PORT).then_some(line);

@@ -328,7 +328,7 @@ impl World {
 
     fn carry_out(&mut self, output: Output<Records>) {
         match output {
-            Output::Connect { connection, address } => self.connect(connection, address),
+            Output::Connect { connection, address, .. } => self.connect(connection, address),
             Output::Disconnect { connection, reason } => {
                 self.connections.remove(&connection);
                 self.truth.on_gone(connection);
