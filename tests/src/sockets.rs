@@ -1,6 +1,6 @@
 //! Connections of this process, as the operating system counts them (Linux: `/proc`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::{fs, io};
 
 /// The remote port of each established TCP connection of this process, in no order.
@@ -9,20 +9,25 @@ use std::{fs, io};
 /// Where there is no `/proc`, or it does not read as Linux' does.
 pub fn established() -> io::Result<Vec<u16>> {
     let own = own_inodes()?;
-    let mut ports = Vec::new();
+    let mut ports = BTreeMap::new();
     for table in ["/proc/self/net/tcp", "/proc/self/net/tcp6"] {
-        let text = match fs::read_to_string(table) {
+        match fs::read_to_string(table) {
             // A machine without IPv6.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && table.ends_with('6') => {
-                continue;
-            }
-            text => text?,
-        };
-        for line in text.lines().skip(1) {
-            let socket = Socket::read(line).ok_or_else(|| io::Error::other(line))?;
-            if socket.state == ESTABLISHED && own.contains(&socket.inode) {
-                ports.push(socket.remote_port);
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound && table.ends_with('6') => {}
+            text => ports.extend(established_in(&text?, &own)?),
+        }
+    }
+    Ok(ports.into_values().collect())
+}
+
+/// The remote port of each of these sockets that is established, by its inode: a table is read in
+/// pieces, and what changes meanwhile may show a socket twice.
+fn established_in(table: &str, own: &BTreeSet<u64>) -> io::Result<BTreeMap<u64, u16>> {
+    let mut ports = BTreeMap::new();
+    for line in table.lines().skip(1) {
+        let socket = Socket::read(line).ok_or_else(|| io::Error::other(line))?;
+        if socket.state == ESTABLISHED && own.contains(&socket.inode) {
+            ports.insert(socket.inode, socket.remote_port);
         }
     }
     Ok(ports)
@@ -64,7 +69,8 @@ const ESTABLISHED: u8 = 1;
 
 #[cfg(test)]
 mod tests {
-    use super::{ESTABLISHED, Socket, established};
+    use super::{ESTABLISHED, Socket, established, established_in};
+    use std::collections::{BTreeMap, BTreeSet};
     use std::net::{TcpListener, TcpStream};
 
     #[test]
@@ -74,6 +80,17 @@ mod tests {
         let read = Socket { remote_port: 0x23a4, state: ESTABLISHED, inode: 48_213 };
         assert_eq!(Socket::read(line), Some(read));
         assert_eq!(Socket::read("   1: 0100007F:D4A6 0100007F 01"), None);
+    }
+
+    #[test]
+    fn a_socket_that_the_table_shows_twice_is_counted_once_and_others_are_not() {
+        let line = |state: &str, inode: u64| {
+            format!("1: 0100007F:D4A6 0100007F:23A4 {state} 0:0 00:00000000 0 1000 0 {inode} 2\n")
+        };
+        let table = ["head\n".to_owned(), line("01", 7), line("01", 8), line("06", 9), line("01", 7)];
+        let own = BTreeSet::from([7, 9]);
+        let read = established_in(&table.concat(), &own).expect("it is read");
+        assert_eq!(read, BTreeMap::from([(7, 0x23a4)]), "8 is another process', 9 is closing");
     }
 
     #[test]

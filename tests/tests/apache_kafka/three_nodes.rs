@@ -5,8 +5,8 @@ use crate::assign::Requests;
 use crate::broker::RESOURCE_GROUP;
 use crate::{Outcome, Peers};
 use evenkeel::{
-    Consumer, ConsumerBuilder, Counts, ListenerError, NodeId, RebalanceContext, RebalanceListener,
-    TopicPartition,
+    Address, Connecting, Connector, Consumer, ConsumerBuilder, Counts, ListenerError, NodeId,
+    RebalanceContext, RebalanceListener, Tcp, TopicPartition,
 };
 use evenkeel_tests::kafka::Kafka;
 use evenkeel_tests::sockets::established;
@@ -21,7 +21,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -108,7 +108,8 @@ async fn no_fence_under_a_quota(kafka: &Kafka) -> Outcome {
     set_quota(kafka, "throttled", 100_000.0)?;
     set_session(kafka, "throttled", SESSION, SESSION / 6)?;
     let recording = Recording::default();
-    let builder = reader(kafka, "throttled").group_id("throttled");
+    let dialed = Dialed::default();
+    let builder = reader(kafka, "throttled").group_id("throttled").connector(dialed.clone());
     let mut consumer = builder.record_run(recording.clone()).build()?;
     let leaders = consumer.partitions_for(TOPIC).await?.into_iter().map(|info| info.leader);
     let leaders: Vec<_> = leaders.collect::<Option<_>>().ok_or("each partition has a leader")?;
@@ -120,7 +121,9 @@ async fn no_fence_under_a_quota(kafka: &Kafka) -> Outcome {
     let member = consumer.group_metadata().member;
     assert!(member.is_some(), "it is a member");
     let ports: Vec<u16> = (1..=3).map(|id| port(kafka, id)).collect();
-    let (begun, mut bytes, mut most) = (Instant::now(), 0_u64, 0);
+    let coordinator = port(kafka, coordinator(kafka, "throttled")?);
+    let mut seen: BTreeMap<Vec<usize>, u32> = BTreeMap::new();
+    let (begun, mut bytes) = (Instant::now(), 0_u64);
     let mut silences: BTreeMap<NodeId, Silence> =
         leaders.iter().map(|leader| (*leader, Silence::default())).collect();
     while begun.elapsed() < THROTTLED {
@@ -130,15 +133,26 @@ async fn no_fence_under_a_quota(kafka: &Kafka) -> Outcome {
             silences.entry(leader).or_default().ends_at(begun.elapsed());
         }
         let open = established()?;
-        most = most.max(open.iter().filter(|remote| ports.contains(remote)).count());
+        let of = |port: &u16| open.iter().filter(|remote| *remote == port).count();
+        *seen.entry(ports.iter().map(of).collect()).or_default() += 1;
         assert_eq!(consumer.group_metadata().member, member, "the epoch is the same: no rejoin");
     }
     let heartbeats = logged(kafka, "throttled", HEARTBEAT)?;
     eprintln!(
-        "{bytes} bytes in {:?} under a quota of 100 kB/s a broker, {heartbeats} heartbeats, at \
-         most {most} connections",
+        "{bytes} bytes in {:?} under a quota of 100 kB/s a broker, {heartbeats} heartbeats; \
+         connections to the three brokers: {seen:?}; made: {dialed:?}",
         begun.elapsed()
     );
+    // One to each, and a second one to the coordinator, which is mute for longer than a session.
+    let bounds: Vec<_> = ports.iter().map(|port| 1 + usize::from(*port == coordinator)).collect();
+    let is_within = |open: &Vec<usize>| open.iter().zip(&bounds).all(|(open, most)| open <= most);
+    assert!(seen.keys().all(is_within), "{seen:?}, where there may be {bounds:?}");
+    assert!(seen.contains_key(&bounds), "{seen:?}: a second one, while the coordinator is mute");
+    // It stays while the first is mute: each is opened for a heartbeat that would wait otherwise.
+    let made = dialed.made();
+    assert!(made.values().sum::<u64>() <= 3 + heartbeats, "{made:?} for {heartbeats} heartbeats");
+    let others = made.iter().filter(|(port, _)| **port != coordinator);
+    assert!(others.into_iter().all(|(_, count)| *count == 1), "{made:?}, and of {coordinator} more");
     let whole = RECORDS * u64::from(RECORD_SIZE);
     assert!(bytes > 0 && bytes < whole, "{bytes} of {whole} bytes: it was throttled");
     silences.values_mut().for_each(|silence| silence.ends_at(begun.elapsed()));
@@ -196,6 +210,23 @@ async fn a_close_without_a_coordinator(kafka: &mut Kafka) -> Outcome {
     let lost = sum(|counts| counts.failed.sum()) + sum(|counts| counts.discarded.sum());
     assert!(lost >= 10, "ten commits and whatever else: {report:?}");
     Ok(())
+}
+
+/// How often each port was connected to.
+#[derive(Clone, Debug, Default)]
+struct Dialed(Arc<Mutex<BTreeMap<u16, u64>>>);
+
+impl Dialed {
+    fn made(&self) -> BTreeMap<u16, u64> {
+        self.0.lock().expect("not poisoned").clone()
+    }
+}
+
+impl Connector for Dialed {
+    fn connect(&self, address: &Address) -> Connecting {
+        *self.0.lock().expect("not poisoned").entry(address.port).or_default() += 1;
+        Tcp.connect(address)
+    }
 }
 
 /// How long nothing came of a broker.
