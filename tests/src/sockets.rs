@@ -87,7 +87,8 @@ mod tests {
         let line = |state: &str, inode: u64| {
             format!("1: 0100007F:D4A6 0100007F:23A4 {state} 0:0 00:00000000 0 1000 0 {inode} 2\n")
         };
-        let table = ["head\n".to_owned(), line("01", 7), line("01", 8), line("06", 9), line("01", 7)];
+        let table =
+            ["head\n".to_owned(), line("01", 7), line("01", 8), line("06", 9), line("01", 7)];
         let own = BTreeSet::from([7, 9]);
         let read = established_in(&table.concat(), &own).expect("it is read");
         assert_eq!(read, BTreeMap::from([(7, 0x23a4)]), "8 is another process', 9 is closing");

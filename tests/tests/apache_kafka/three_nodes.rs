@@ -21,8 +21,8 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// One cluster for all of it, since a cluster of three takes half a minute; what kills a node is
@@ -152,7 +152,10 @@ async fn no_fence_under_a_quota(kafka: &Kafka) -> Outcome {
     let made = dialed.made();
     assert!(made.values().sum::<u64>() <= 3 + heartbeats, "{made:?} for {heartbeats} heartbeats");
     let others = made.iter().filter(|(port, _)| **port != coordinator);
-    assert!(others.into_iter().all(|(_, count)| *count == 1), "{made:?}, and of {coordinator} more");
+    assert!(
+        others.into_iter().all(|(_, count)| *count == 1),
+        "{made:?}, and of {coordinator} more"
+    );
     let whole = RECORDS * u64::from(RECORD_SIZE);
     assert!(bytes > 0 && bytes < whole, "{bytes} of {whole} bytes: it was throttled");
     silences.values_mut().for_each(|silence| silence.ends_at(begun.elapsed()));
