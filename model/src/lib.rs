@@ -12,6 +12,7 @@ pub mod explore;
 pub mod judged;
 #[cfg(feature = "mutants")]
 pub mod mutants;
+pub mod positions;
 pub mod profiles;
 pub mod report;
 pub mod requests;

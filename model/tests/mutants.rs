@@ -1,7 +1,7 @@
 //! Every seeded fault dies by the rule named for it, and its shortest counterexample is pinned.
 
 use evenkeel_model::mutants::{Seeded, Verdict, choices, hunt, mutants};
-use evenkeel_model::{report, requests};
+use evenkeel_model::{positions, report, requests};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -45,7 +45,8 @@ fn the_readme_counts_the_faults_and_those_that_are_bugs_of_kafka() {
     let group = mutants().into_iter().map(|seeded| seeded.source);
     let requests = requests::mutants::mutants().into_iter().map(|seeded| seeded.source);
     let turn = requests::mutants::of_turn().into_iter().map(|seeded| seeded.source);
-    let sources: Vec<_> = group.chain(requests).chain(turn).collect();
+    let positions = positions::mutants::mutants().into_iter().map(|seeded| seeded.source);
+    let sources: Vec<_> = group.chain(requests).chain(turn).chain(positions).collect();
     let cited = sources.iter().filter(|source| source.contains("KAFKA-")).count();
     let told =
         format!("{} seeded faults, {cited} of them real bugs of Apache Kafka", sources.len());

@@ -1,8 +1,8 @@
-//! The slices of requests and of the loop exhausted, and their seeded faults found.
+//! The slices of requests, of positions and of the loop exhausted, and their seeded faults found.
 
 use evenkeel_model::explore::{Exploration, Options, PathOf, check_renaming, cross_check, explore};
 use evenkeel_model::judged::Judged;
-use evenkeel_model::{requests, turn};
+use evenkeel_model::{positions, requests, turn};
 use std::fmt::{Display, Write};
 
 #[global_allocator]
@@ -94,6 +94,11 @@ fn lookups_are_exhausted_and_hold() {
 }
 
 #[test]
+fn positions_are_exhausted_and_hold() {
+    snapshot("slice-positions", &figures(&positions::positions()));
+}
+
+#[test]
 fn the_loop_is_exhausted_and_holds() {
     snapshot("slice-turn", &figures(&turn::turn()));
 }
@@ -104,6 +109,8 @@ fn renaming_commutes_with_every_action_on_twenty_thousand_states() {
         let compared = check_renaming(&slice, 20_000).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(compared, 20_000, "{}", slice.name);
     }
+    let compared = check_renaming(&positions::positions(), 20_000);
+    assert_eq!(compared.unwrap_or_else(|error| panic!("{error}")), 20_000);
 }
 
 #[test]
@@ -112,6 +119,10 @@ fn stateright_agrees_on_states_and_verdict() {
     assert!(check.agrees(), "{check:?}");
     let check = cross_check(turn::turn(), Options::default());
     assert!(check.agrees(), "{check:?}");
+    let mut slice = positions::positions();
+    slice.budget.moves = 1;
+    let check = cross_check(slice, Options::default());
+    assert!(check.agrees(), "{check:?}");
 }
 
 #[cfg(feature = "mutants")]
@@ -119,6 +130,7 @@ mod mutants {
     use super::{line, snapshot};
     use evenkeel_model::judged::Judged;
     use evenkeel_model::mutants::{Seeded, hunt};
+    use evenkeel_model::positions::mutants as of_positions;
     use evenkeel_model::requests::{Budget, Faults, Slice, mutants, slices};
     use std::fmt::Display;
 
@@ -159,6 +171,15 @@ mod mutants {
             let whole = slices().into_iter().find(|whole| whole.name == slice.name);
             assert!(is_part(&slice, &whole.expect("it is a slice")), "{name} in {}", slice.name);
         }
+    }
+
+    #[test]
+    fn every_fault_of_positions_is_found_by_its_rule() {
+        let hunted: Result<Vec<_>, _> = of_positions::mutants().iter().map(entry).collect();
+        snapshot(
+            "mutants-positions",
+            &hunted.unwrap_or_else(|missed| panic!("{missed}")).join("\n"),
+        );
     }
 
     #[test]

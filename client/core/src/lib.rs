@@ -19,7 +19,7 @@ mod lifecycle;
 pub mod lookup;
 mod metadata;
 mod output;
-mod position;
+pub mod position;
 pub mod request;
 mod role;
 mod shell;

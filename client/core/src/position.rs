@@ -6,6 +6,7 @@
 //! ownership, seek and leader epoch that it was made for, so that a late answer never touches a
 //! newer one (P7). Sending, backoffs' lengths and the records are not its business.
 
+mod mutant;
 mod partition;
 mod validation;
 
@@ -15,14 +16,15 @@ use crate::{Incarnation, Incarnations, OffsetReset, SeekTo};
 use evenkeel_spec::words::{
     Committed, ErrorCode, LeaderEpoch, Offset, Partitions, Step, TopicIdPartition,
 };
-pub(crate) use partition::Standing;
+pub use mutant::Mutant;
+pub use partition::Standing;
 use partition::{Partition, Phase};
 use std::collections::BTreeMap;
-pub(crate) use validation::Truncation;
+pub use validation::Truncation;
 
 /// What a position wants to be done.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Order {
+pub enum Order {
     /// Arm this partition's backoff.
     Backoff(TopicIdPartition, Step),
     /// Stop this partition's backoff.
@@ -48,7 +50,7 @@ pub(crate) enum Order {
 
 /// What the application is told about a partition.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(crate) enum Tell {
+pub enum Tell {
     /// It has no committed offset, and the policy is `none`.
     NoOffset(TopicIdPartition),
     /// It has no record at this offset, and the policy is `none`.
@@ -61,26 +63,27 @@ pub(crate) enum Tell {
 
 /// A place to read from.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(crate) struct Position {
+pub struct Position {
     /// The next record.
-    pub(crate) offset: Offset,
+    pub offset: Offset,
     /// The leader epoch of what was read before it, if known.
-    pub(crate) leader_epoch: Option<LeaderEpoch>,
+    pub leader_epoch: Option<LeaderEpoch>,
 }
 
 /// The positions of all owned partitions.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub(crate) struct Positions {
+pub struct Positions {
     policy: OffsetReset,
     /// There may be committed offsets.
     has_group: bool,
     partitions: BTreeMap<TopicIdPartition, Partition>,
     incarnations: Incarnations,
+    mutant: Option<Mutant>,
 }
 
 /// Where a reset or a seek starts.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(crate) enum Start {
+pub enum Start {
     /// At the oldest record.
     Earliest,
     /// After the newest record.
@@ -91,7 +94,7 @@ pub(crate) enum Start {
 
 impl Start {
     /// What to ask for at this wall clock, milliseconds since 1970.
-    pub(crate) fn at(self, wall_clock_ms: u64) -> OffsetAt {
+    pub fn at(self, wall_clock_ms: u64) -> OffsetAt {
         match self {
             Self::Earliest => OffsetAt::Earliest,
             Self::Latest => OffsetAt::Latest,
@@ -102,13 +105,19 @@ impl Start {
 
 impl Positions {
     /// Nothing owned yet.
-    pub(crate) fn new(policy: OffsetReset, has_group: bool) -> Self {
+    pub fn new(policy: OffsetReset, has_group: bool) -> Self {
         let incarnations = Incarnations::default();
-        Self { policy, has_group, partitions: BTreeMap::new(), incarnations }
+        Self { policy, has_group, partitions: BTreeMap::new(), incarnations, mutant: None }
+    }
+
+    /// The same with a seeded fault, for the model.
+    #[must_use]
+    pub fn seeded(self, mutant: Option<Mutant>) -> Self {
+        Self { mutant, ..self }
     }
 
     /// These are owned from now on.
-    pub(crate) fn on_owned(&mut self, owned: &Partitions) {
+    pub fn on_owned(&mut self, owned: &Partitions) {
         for &id in owned {
             let mut partition = Partition::new(self.incarnations.start());
             if !self.has_group {
@@ -120,7 +129,7 @@ impl Positions {
     }
 
     /// These may be fetched.
-    pub(crate) fn on_fetch(&mut self, partitions: &Partitions) {
+    pub fn on_fetch(&mut self, partitions: &Partitions) {
         for partition in self.each(partitions) {
             partition.fetching = true;
             partition.withheld = false;
@@ -128,14 +137,14 @@ impl Positions {
     }
 
     /// These will be revoked.
-    pub(crate) fn on_withheld(&mut self, partitions: &Partitions) {
+    pub fn on_withheld(&mut self, partitions: &Partitions) {
         for partition in self.each(partitions) {
             partition.withheld = true;
         }
     }
 
     /// These are owned no longer.
-    pub(crate) fn on_released(&mut self, partitions: &Partitions, out: &mut Vec<Order>) {
+    pub fn on_released(&mut self, partitions: &Partitions, out: &mut Vec<Order>) {
         for id in partitions {
             if self.partitions.remove(id).is_some() {
                 out.push(Order::Disarm(*id));
@@ -144,12 +153,12 @@ impl Positions {
     }
 
     /// The application paused or resumed an owned partition.
-    pub(crate) fn on_paused(&mut self, id: TopicIdPartition, paused: bool) {
+    pub fn on_paused(&mut self, id: TopicIdPartition, paused: bool) {
         self.get(id).paused = paused;
     }
 
     /// The application moved an owned partition.
-    pub(crate) fn on_seek(&mut self, id: TopicIdPartition, to: SeekTo, out: &mut Vec<Order>) {
+    pub fn on_seek(&mut self, id: TopicIdPartition, to: SeekTo, out: &mut Vec<Order>) {
         let incarnation = self.incarnations.start();
         let partition = self.get(id);
         partition.incarnation = incarnation;
@@ -170,7 +179,7 @@ impl Positions {
     }
 
     /// Which committed offsets to look up now.
-    pub(crate) fn committed_wanted(&self) -> BTreeMap<TopicIdPartition, Incarnation> {
+    pub fn committed_wanted(&self) -> BTreeMap<TopicIdPartition, Incarnation> {
         let wanted = |partition: &Partition| {
             partition.phase == (Phase::Committed { asked: false }) && !partition.pausing
         };
@@ -182,7 +191,7 @@ impl Positions {
     }
 
     /// Which offsets to list now.
-    pub(crate) fn listed_wanted(&self) -> BTreeMap<TopicIdPartition, (Incarnation, Start)> {
+    pub fn listed_wanted(&self) -> BTreeMap<TopicIdPartition, (Incarnation, Start)> {
         let mut all = BTreeMap::new();
         for (id, partition) in &self.partitions {
             if let (Phase::Listed { start, asked: false }, false) =
@@ -195,7 +204,7 @@ impl Positions {
     }
 
     /// The lookup of a partition goes out.
-    pub(crate) fn on_asked(&mut self, id: TopicIdPartition) {
+    pub fn on_asked(&mut self, id: TopicIdPartition) {
         match &mut self.get(id).phase {
             Phase::Committed { asked }
             | Phase::Listed { asked, .. }
@@ -205,7 +214,7 @@ impl Positions {
     }
 
     /// A committed offset was looked up.
-    pub(crate) fn on_committed(
+    pub fn on_committed(
         &mut self,
         id: TopicIdPartition,
         incarnation: Incarnation,
@@ -237,13 +246,16 @@ impl Positions {
 
     /// An offset was listed; `None`: no record is that young. Its leader epoch is that of no record
     /// that was read, so that there is nothing to validate (P3).
-    pub(crate) fn on_listed(
+    pub fn on_listed(
         &mut self,
         id: TopicIdPartition,
         incarnation: Incarnation,
         answer: Result<Option<ListedOffset>, ErrorCode>,
         out: &mut Vec<Order>,
     ) {
+        let believed = Mutant::LateOffsetBelieved.is(self.mutant) && answer.is_ok();
+        let current = self.partitions.get(&id).map(|partition| partition.incarnation);
+        let incarnation = current.filter(|_| believed).unwrap_or(incarnation);
         let Some(partition) = self.current(id, incarnation) else { return };
         match answer {
             Ok(Some(found)) => {
@@ -272,7 +284,7 @@ impl Positions {
     }
 
     /// The fate of a partition's lookup is unknown, or it could not be sent.
-    pub(crate) fn on_lost(
+    pub fn on_lost(
         &mut self,
         id: TopicIdPartition,
         incarnation: Incarnation,
@@ -284,12 +296,7 @@ impl Positions {
     }
 
     /// There is no record at the position, and nothing read is left to return.
-    pub(crate) fn on_out_of_range(
-        &mut self,
-        id: TopicIdPartition,
-        offset: Offset,
-        out: &mut Vec<Order>,
-    ) {
+    pub fn on_out_of_range(&mut self, id: TopicIdPartition, offset: Offset, out: &mut Vec<Order>) {
         let policy = self.policy;
         let partition = self.get(id);
         if policy != OffsetReset::None {
@@ -303,7 +310,7 @@ impl Positions {
     }
 
     /// Records up to here were returned, or skipped as none.
-    pub(crate) fn on_advanced(&mut self, id: TopicIdPartition, to: Position) {
+    pub fn on_advanced(&mut self, id: TopicIdPartition, to: Position) {
         let partition = self.get(id);
         let Phase::At(position) = &mut partition.phase else {
             unreachable!("only what has a position advances")
@@ -313,12 +320,12 @@ impl Positions {
     }
 
     /// A backoff is over.
-    pub(crate) fn on_backoff(&mut self, id: TopicIdPartition) {
+    pub fn on_backoff(&mut self, id: TopicIdPartition) {
         self.get(id).pausing = false;
     }
 
     /// Where a partition is read next.
-    pub(crate) fn position(&self, id: TopicIdPartition) -> Option<Position> {
+    pub fn position(&self, id: TopicIdPartition) -> Option<Position> {
         match self.partitions.get(&id)?.phase {
             Phase::At(position) => Some(position),
             Phase::Committed { .. }
@@ -329,7 +336,7 @@ impl Positions {
     }
 
     /// What is wrong with those that only a seek helps.
-    pub(crate) fn stuck(&self) -> impl Iterator<Item = (TopicIdPartition, Tell)> {
+    pub fn stuck(&self) -> impl Iterator<Item = (TopicIdPartition, Tell)> {
         self.partitions.iter().filter_map(|(id, partition)| match partition.phase {
             Phase::Stuck(tell) if !partition.withheld => Some((*id, tell)),
             Phase::Stuck(_)
@@ -341,7 +348,7 @@ impl Positions {
     }
 
     /// Whether records of this partition may be asked for and returned.
-    pub(crate) fn may_read(&self, id: TopicIdPartition) -> bool {
+    pub fn may_read(&self, id: TopicIdPartition) -> bool {
         self.partitions.get(&id).is_some_and(|partition| {
             let open = partition.fetching && !partition.withheld && !partition.paused;
             open && matches!(partition.phase, Phase::At(_))
@@ -349,8 +356,25 @@ impl Positions {
     }
 
     /// What keeps each owned partition from being read.
-    pub(crate) fn standings(&self) -> impl Iterator<Item = (TopicIdPartition, Standing)> {
+    pub fn standings(&self) -> impl Iterator<Item = (TopicIdPartition, Standing)> {
         self.partitions.iter().map(|(id, partition)| (*id, partition.standing()))
+    }
+
+    /// Numbers incarnations anew by their order, and forgets how often each lookup was repeated, for a
+    /// model that compares states; gives the new name of each.
+    pub fn renumber(&mut self) -> BTreeMap<Incarnation, Incarnation> {
+        let mut renamed = BTreeMap::new();
+        let all = self.partitions.values().map(|partition| (partition.incarnation, Incarnation(0)));
+        renamed.extend(all);
+        self.incarnations = Incarnations::default();
+        for new in renamed.values_mut() {
+            *new = self.incarnations.start();
+        }
+        for partition in self.partitions.values_mut() {
+            partition.incarnation = renamed[&partition.incarnation];
+            partition.step = Step::FIRST;
+        }
+        renamed
     }
 
     fn get(&mut self, id: TopicIdPartition) -> &mut Partition {

@@ -193,7 +193,7 @@ pub enum OffsetAt {
 }
 
 /// One partition of an `OffsetForLeaderEpoch` request.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct EpochQuestion {
     /// Whose end is asked for: the leader epoch of what was read last.
     pub leader_epoch: LeaderEpoch,

@@ -38,6 +38,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         std::thread::spawn(move || match slice {
             AnySlice::Group(slice) => drop(Shown(slice).checker().serve(address)),
             AnySlice::Requests(slice) => drop(Shown(slice).checker().serve(address)),
+            AnySlice::Positions(slice) => drop(Shown(slice).checker().serve(address)),
             AnySlice::Turn(slice) => drop(Shown(slice).checker().serve(address)),
         });
         ends.wait().await;

@@ -100,7 +100,7 @@ fn run_slice(
             Ok(replay::run(std::slice::from_ref(slice), targets, progress)?.targets)
         }
         AnySlice::Requests(slice) => replay::requests::run(slice, targets, progress),
-        AnySlice::Turn(_) => unreachable!("the loop is not replayed"),
+        AnySlice::Positions(_) | AnySlice::Turn(_) => unreachable!("they are not replayed"),
     }
 }
 

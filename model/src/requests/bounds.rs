@@ -1,4 +1,7 @@
 //! How small the worlds of requests are, and why.
+//!
+//! Each bound was raised by one, alone. Beside each slice stands how many thousand states that makes; every
+//! larger world was exhausted, broke no rule and came to rest in each of the three ways.
 
 use super::{Ask, Own, State, Wire};
 use crate::explore::Condition;
@@ -84,6 +87,8 @@ pub fn slices() -> Vec<Slice> {
 /// one that shares, and what passes them. One fault of any kind, since a second only repeats the first:
 /// each ends a connection, keeps it waiting, or gives up a call; those of which two meet are in
 /// [`deadlines`]. One change, which makes one answer old.
+///
+/// Raised by one: asks 1,331; faults 619; changes 510; calls in flight 238; places 262.
 #[must_use]
 pub fn requests() -> Slice {
     Slice {
@@ -101,6 +106,8 @@ pub fn requests() -> Slice {
 
 /// What is said in the group's name, on two connections. Four requests: a fetch that parks, a commit,
 /// a heartbeat and a leave. Two faults: one connection throttled and the other, or its successor, cut.
+///
+/// Raised by one: asks 88; faults 68; the others change nothing here.
 #[must_use]
 pub fn order() -> Slice {
     Slice {
@@ -117,6 +124,8 @@ pub fn order() -> Slice {
 /// What any broker can answer, beside what keeps this one from answering. Four requests: a fetch that
 /// parks, a lookup, metadata, and a heartbeat, which needs the second connection as well. Two faults: as
 /// in `order`.
+///
+/// Raised by one: asks 69; faults 50; the others change nothing here.
 #[must_use]
 pub fn lookups() -> Slice {
     Slice {
@@ -130,7 +139,9 @@ pub fn lookups() -> Slice {
 /// Calls whose time is over: waiting, in flight, or to be tried again, at a broker that is cut off, stops
 /// reading or answers late. Three faults, so that a call is out of time on a connection that another fault
 /// has throttled and a third one ends. Three requests: one in flight, one behind it, and one that shares
-/// or passes; with a fourth the world is nine times larger.
+/// or passes; with a fourth the world is ten times larger.
+///
+/// Raised by one: asks 1,260; faults 202; changes 291; calls in flight 152; places 151.
 #[must_use]
 pub fn deadlines() -> Slice {
     Slice {
@@ -144,6 +155,8 @@ pub fn deadlines() -> Slice {
 
 /// Two faults of any kind, and the end at any moment: nobody waits for ever. Three requests, one in each
 /// lane; with the fourth the world is ten times larger, and the end is over all of them alike.
+///
+/// Raised by one: asks 814; faults 149; changes 184; calls in flight 91; places 88.
 #[must_use]
 pub fn teardown() -> Slice {
     Slice {

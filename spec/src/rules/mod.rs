@@ -6,6 +6,7 @@
 //! behaviour, event by event. Each rule is a [`Rule`]; its sentence stands in the chapters.
 
 mod conduct;
+pub mod reading;
 pub mod requests;
 mod violation;
 mod world;

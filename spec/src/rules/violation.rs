@@ -100,6 +100,11 @@ rules! {
     RevokedAtWork "R3"
     /// A revocation is over, or costs the membership, after the rebalance timeout.
     RevocationUnbounded "R8"
+    /// What is returned follows, in the log that it comes from, on what was returned before, unless the
+    /// application was told otherwise.
+    ReadOnAfterLoss "P4"
+    /// Nothing moves a position but what was returned, a seek, a reset, and a log that differs.
+    Misplaced "P7"
     /// Nothing is put on a connection while something more urgent could be, and what is urgent does
     /// not wait for a broker that would read its other connection.
     SystemWaited "Q1"

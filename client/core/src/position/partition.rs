@@ -37,7 +37,7 @@ pub(super) enum Phase {
 
 /// What keeps a partition from being read, as far as its position knows.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Standing {
+pub enum Standing {
     /// The group is about to revoke it.
     Withheld,
     /// The group does not allow fetching yet.
@@ -49,11 +49,20 @@ pub(crate) enum Standing {
     /// The backoff before the next lookup is running.
     Pausing,
     /// The committed offset is to be looked up; `asked`: it is being.
-    Committed { asked: bool },
+    Committed {
+        /// It is being asked.
+        asked: bool,
+    },
     /// The offset to start from is to be listed; `asked`: it is being.
-    Listed { asked: bool },
+    Listed {
+        /// It is being asked.
+        asked: bool,
+    },
     /// The position is to be validated; `asked`: it is being.
-    Validating { asked: bool },
+    Validating {
+        /// It is being asked.
+        asked: bool,
+    },
     /// Nothing: it has a position.
     Open,
 }

@@ -9,7 +9,7 @@
 //! is of the same epoch as what was read: it wrote that itself.
 
 use super::partition::{Partition, Phase};
-use super::{Order, Position, Positions, Tell};
+use super::{Mutant, Order, Position, Positions, Tell};
 use crate::disposition::data_path::{Action, data_path};
 use crate::request::{EpochEnd, EpochQuestion};
 use crate::{Incarnation, OffsetReset};
@@ -18,23 +18,24 @@ use std::collections::BTreeMap;
 
 /// A log that lost what was read of it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(crate) struct Truncation {
+pub struct Truncation {
     /// Of which partition.
-    pub(crate) partition: TopicIdPartition,
+    pub partition: TopicIdPartition,
     /// The position.
-    pub(crate) offset: Offset,
+    pub offset: Offset,
     /// From where on the log has other records, or none; `None`: the leader does not know.
-    pub(crate) diverging: Option<EpochEnd>,
+    pub diverging: Option<EpochEnd>,
 }
 
 impl Positions {
     /// Metadata may know newer leaders: what was read under older ones is doubted (P2). An epoch
     /// never goes back.
-    pub(crate) fn on_leaders(
+    pub fn on_leaders(
         &mut self,
         leader_epoch: impl Fn(TopicIdPartition) -> Option<LeaderEpoch>,
         out: &mut Vec<Order>,
     ) {
+        let mutant = self.mutant;
         for (&id, partition) in &mut self.partitions {
             let newest = leader_epoch(id);
             if newest <= partition.leader_epoch {
@@ -42,18 +43,23 @@ impl Positions {
             }
             partition.leader_epoch = newest;
             match partition.phase {
-                Phase::At(position) if partition.doubts(position) => {
+                Phase::At(position)
+                    if partition.doubts(position) && !Mutant::DoubtsNothing.is(mutant) =>
+                {
                     partition.incarnation = self.incarnations.start();
                     partition.phase = Phase::Validating { position, asked: false };
                     out.push(Order::Stop(id));
                 }
                 Phase::Validating { position, .. } => {
                     // What the older leader answers counts no more (P7).
-                    partition.incarnation = self.incarnations.start();
+                    if !Mutant::FormerLeaderBelieved.is(mutant) {
+                        partition.incarnation = self.incarnations.start();
+                    }
                     partition.pausing = false;
                     out.push(Order::Disarm(id));
                     partition.begin(id, position, out);
                 }
+                Phase::At(_) if Mutant::FetchedKept.is(mutant) => {}
                 // Nothing was read that could be doubted; what was fetched is fetched again (P2).
                 Phase::At(position) => out.push(Order::Start(id, position)),
                 Phase::Committed { .. } | Phase::Listed { .. } | Phase::Stuck(_) => {}
@@ -62,9 +68,7 @@ impl Positions {
     }
 
     /// Which positions to validate now.
-    pub(crate) fn validations_wanted(
-        &self,
-    ) -> BTreeMap<TopicIdPartition, (Incarnation, EpochQuestion)> {
+    pub fn validations_wanted(&self) -> BTreeMap<TopicIdPartition, (Incarnation, EpochQuestion)> {
         let mut all = BTreeMap::new();
         for (id, partition) in &self.partitions {
             if let (Phase::Validating { position, asked: false }, false) =
@@ -80,7 +84,7 @@ impl Positions {
     }
 
     /// The leader said where the epoch ends of what was read; `None`: it does not know the epoch.
-    pub(crate) fn on_epoch_end(
+    pub fn on_epoch_end(
         &mut self,
         id: TopicIdPartition,
         incarnation: Incarnation,
@@ -120,7 +124,7 @@ impl Positions {
     }
 
     /// The leader does not speak the API: reads on unvalidated, as Kafka's consumer does (P6).
-    pub(crate) fn on_unspoken(
+    pub fn on_unspoken(
         &mut self,
         id: TopicIdPartition,
         incarnation: Incarnation,
@@ -132,7 +136,7 @@ impl Positions {
     }
 
     /// Where a partition is read next, also if that is in doubt.
-    pub(crate) fn place(&self, id: TopicIdPartition) -> Option<Position> {
+    pub fn place(&self, id: TopicIdPartition) -> Option<Position> {
         match self.partitions.get(&id)?.phase {
             Phase::At(position) | Phase::Validating { position, .. } => Some(position),
             Phase::Committed { .. } | Phase::Listed { .. } | Phase::Stuck(_) => None,

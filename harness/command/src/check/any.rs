@@ -6,7 +6,7 @@ use evenkeel_model::bounds::{self, Slice};
 use evenkeel_model::explore::PathOf;
 use evenkeel_model::judged::Judged;
 use evenkeel_model::system::State;
-use evenkeel_model::{requests, turn};
+use evenkeel_model::{positions, requests, turn};
 use std::fmt::Display;
 
 /// A slice of any kind.
@@ -16,6 +16,8 @@ pub(crate) enum AnySlice {
     Group(Slice),
     /// One consumer's requests.
     Requests(requests::Slice),
+    /// Where one partition is read.
+    Positions(positions::Slice),
     /// The loop.
     Turn(turn::Slice),
 }
@@ -25,7 +27,8 @@ impl AnySlice {
     pub(crate) fn all() -> Vec<Self> {
         let group = bounds::slices().into_iter().map(Self::Group);
         let requests = requests::slices().into_iter().map(Self::Requests);
-        group.chain(requests).chain([Self::Turn(turn::turn())]).collect()
+        let others = [Self::Positions(positions::positions()), Self::Turn(turn::turn())];
+        group.chain(requests).chain(others).collect()
     }
 
     /// The slices of these names, in the order given; all of them when none is named.
@@ -36,7 +39,8 @@ impl AnySlice {
     /// The same of those whose traces can be replayed.
     pub(crate) fn replayable(names: &[String]) -> Result<Vec<Self>, Failure> {
         let all = Self::all().into_iter();
-        Self::chosen(names, all.filter(|slice| !matches!(slice, Self::Turn(_))).collect())
+        let replays = |slice: &Self| matches!(slice, Self::Group(_) | Self::Requests(_));
+        Self::chosen(names, all.filter(replays).collect())
     }
 
     fn chosen(names: &[String], all: Vec<Self>) -> Result<Vec<Self>, Failure> {
@@ -57,6 +61,7 @@ impl AnySlice {
         match self {
             Self::Group(slice) => slice.name,
             Self::Requests(slice) => slice.name,
+            Self::Positions(slice) => slice.name,
             Self::Turn(slice) => slice.name,
         }
     }
@@ -66,6 +71,7 @@ impl AnySlice {
         match self {
             Self::Group(slice) => slice.budget.faults = faults,
             Self::Requests(slice) => slice.budget.faults = faults,
+            Self::Positions(slice) => slice.budget.losses = faults,
             Self::Turn(_) => {}
         }
     }
@@ -105,6 +111,8 @@ impl Told for Slice {
 
 impl Told for requests::Slice {}
 
+impl Told for positions::Slice {}
+
 impl Told for turn::Slice {}
 
 #[cfg(test)]
@@ -117,7 +125,7 @@ mod tests {
         let Err(Failure::Usage(sentence)) = told else { panic!("it is unknown") };
         assert!(sentence.contains("one-member, two-members"), "{sentence}");
         assert!(
-            sentence.ends_with("requests, order, lookups, deadlines, teardown, turn"),
+            sentence.ends_with("requests, order, lookups, deadlines, teardown, positions, turn"),
             "{sentence}"
         );
     }

@@ -22,6 +22,7 @@ pub(super) fn cross(slices: &[AnySlice]) -> Vec<Crossed> {
     let crossed = slices.iter().map(|slice| match slice {
         AnySlice::Group(slice) => cross_one(slice),
         AnySlice::Requests(slice) => cross_one(slice),
+        AnySlice::Positions(slice) => cross_one(slice),
         AnySlice::Turn(slice) => cross_one(slice),
     });
     crossed.collect()

@@ -79,6 +79,7 @@ pub(crate) fn examine(slices: &[AnySlice], targets: &[Target]) -> Vec<Examined> 
                 };
                 examine_one(slice, doing, Some(&replay))
             }
+            AnySlice::Positions(slice) => examine_one(slice, doing, None),
             AnySlice::Turn(slice) => examine_one(slice, doing, None),
         };
         bar.finish_and_clear();

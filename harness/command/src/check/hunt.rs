@@ -4,7 +4,7 @@ use super::super::output::bar;
 use super::any::{AnySlice, Told};
 use super::on_two_threads;
 use evenkeel_model::mutants::{self, Seeded, Verdict};
-use evenkeel_model::requests;
+use evenkeel_model::{positions, requests};
 use serde::Serialize;
 
 /// One fault, and whether it was found.
@@ -31,6 +31,7 @@ pub(super) fn hunt(slices: &[AnySlice]) -> Vec<Hunt> {
     let mut hunts = Vec::new();
     add(&mut hunts, mutants::mutants(), lives_here);
     add(&mut hunts, requests::mutants::mutants(), lives_here);
+    add(&mut hunts, positions::mutants::mutants(), lives_here);
     add(&mut hunts, requests::mutants::of_turn(), lives_here);
     let bar = bar(hunts.len() as u64, "mutants");
     let hunts = on_two_threads(&hunts, |hunt| {
