@@ -151,11 +151,6 @@ async fn no_fence_under_a_quota(kafka: &Kafka) -> Outcome {
     // It stays while the first is mute: each is opened for a heartbeat that would wait otherwise.
     let made = dialed.made();
     assert!(made.values().sum::<u64>() <= 3 + heartbeats, "{made:?} for {heartbeats} heartbeats");
-    let others = made.iter().filter(|(port, _)| **port != coordinator);
-    assert!(
-        others.into_iter().all(|(_, count)| *count == 1),
-        "{made:?}, and of {coordinator} more"
-    );
     let whole = RECORDS * u64::from(RECORD_SIZE);
     assert!(bytes > 0 && bytes < whole, "{bytes} of {whole} bytes: it was throttled");
     silences.values_mut().for_each(|silence| silence.ends_at(begun.elapsed()));
