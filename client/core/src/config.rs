@@ -39,6 +39,8 @@ pub struct Config {
     pub max_poll_records: usize,
     /// `metadata.max.age.ms`.
     pub metadata_max_age_ms: u64,
+    /// `metadata.recovery.rebootstrap.trigger.ms` (KIP-1102).
+    pub rebootstrap_trigger_ms: u64,
     /// `reconnect.backoff.ms`.
     pub reconnect_backoff_ms: u64,
     /// `reconnect.backoff.max.ms`.
@@ -93,6 +95,7 @@ impl Config {
             max_poll_interval_ms: 300_000,
             max_poll_records: 500,
             metadata_max_age_ms: 300_000,
+            rebootstrap_trigger_ms: 300_000,
             reconnect_backoff_ms: 50,
             reconnect_backoff_max_ms: 1_000,
             request_queue_max: 1_024,

@@ -39,7 +39,7 @@ pub(crate) struct Harvest<C: Chunk> {
     pub(crate) parts: Vec<(TopicIdPartition, Taken<C::Part>)>,
     /// Where each partition that moved is read next; also where only control records were passed.
     pub(crate) advanced: BTreeMap<TopicIdPartition, Position>,
-    /// Records that cannot be read; only if there are no parts.
+    /// Records that cannot be read; only if nothing advanced.
     pub(crate) fault: Option<(TopicIdPartition, C::Fault)>,
 }
 
@@ -292,7 +292,7 @@ impl<C: Chunk> Fetcher<C> {
     ) -> Harvest<C> {
         let mut harvest = Harvest { parts: Vec::new(), advanced: BTreeMap::new(), fault: None };
         let mut left = records_max;
-        let mut served = Vec::new();
+        let (mut served, mut faulty) = (Vec::new(), Vec::new());
         for &id in &self.turns {
             if left == 0 || harvest.fault.is_some() {
                 break;
@@ -302,15 +302,20 @@ impl<C: Chunk> Fetcher<C> {
                 continue;
             }
             let held_before = stream.held_bytes();
-            stream.take(id, &mut left, &mut harvest);
+            let is_faulty = stream.take(id, &mut left, &mut harvest);
             if harvest.fault.is_some() {
                 stream.refetch(id, self.incarnations.start(), out);
             }
             self.held_bytes = self.held_bytes - held_before + stream.held_bytes();
-            served.push(id);
+            if is_faulty { faulty.push(id) } else { served.push(id) }
         }
         for id in served {
             Self::to_back(&mut self.turns, id);
+        }
+        // Told next, however much there is of the others.
+        for id in faulty {
+            self.turns.retain(|other| *other != id);
+            self.turns.push_front(id);
         }
         harvest
     }
@@ -340,12 +345,16 @@ impl<C: Chunk> Fetcher<C> {
     /// Where what is buffered leaves no room for any request, drops that of partitions which are not
     /// to be read, such as paused ones, until there is: it is fetched again, and the others do not
     /// wait for it.
-    pub(crate) fn make_room(&mut self, may_read: impl Fn(TopicIdPartition) -> bool) {
+    pub(crate) fn make_room(
+        &mut self,
+        leaders: usize,
+        may_read: impl Fn(TopicIdPartition) -> bool,
+    ) {
         let idle =
             self.streams.iter().filter(|(id, stream)| !stream.chunks.is_empty() && !may_read(**id));
         let idle: Vec<_> = idle.map(|(id, _)| *id).collect();
         let total = self.limits.bytes_max as usize;
-        let least = (self.limits.partition_bytes_max as usize).min(total);
+        let least = (self.limits.partition_bytes_max as usize).min(total / leaders.max(1));
         for id in idle {
             if self.held_bytes == 0 || total.saturating_sub(self.held_bytes) >= least {
                 return;
@@ -374,12 +383,15 @@ impl<C: Chunk> Fetcher<C> {
         let total = self.limits.bytes_max as usize;
         let least = (self.limits.partition_bytes_max as usize).min(total);
         let room = total.saturating_sub(used);
-        if partitions == 0 || (room < least && used > 0) {
+        // Less than one partition may ask for does where more brokers share the room than that is
+        // enough for: the first batch comes whatever its size (KIP-74), and nobody waits for requests
+        // that others have parked.
+        let share = total / leaders.max(1);
+        if partitions == 0 || (room < least.min(share) && used > 0) {
             return None;
         }
         let asked = partitions.saturating_mul(self.limits.partition_bytes_max as usize);
-        let share = (total / leaders.max(1)).max(least);
-        let bytes_max = room.min(share).min(asked);
+        let bytes_max = room.min(share).min(asked).max(1);
         Some(u32::try_from(bytes_max).expect("at most fetch.max.bytes"))
     }
 

@@ -167,6 +167,11 @@ impl Metadata {
         request::Request::Metadata { topics: (!topics.is_empty()).then_some(topics) }
     }
 
+    /// The known brokers may be those of the cluster no longer: says whether there were any.
+    pub(crate) fn forget_brokers(&mut self) -> bool {
+        !std::mem::take(&mut self.brokers).is_empty()
+    }
+
     /// The answer, or an error, will not come.
     pub(crate) fn on_lost(&mut self, out: &mut Vec<Order>) {
         assert!(matches!(self.refresh, Refresh::Asking { .. }), "only a request can be lost");

@@ -98,7 +98,10 @@ pub struct Delivery<P> {
     /// What to read next of every partition that it moves, also of those that moved without a
     /// record: what a commit covers once it is taken.
     pub next: BTreeMap<TopicIdPartition, Committed>,
-    /// One or more a partition, in the order in which partitions take turns.
+    /// One or more a partition, in the order in which partitions take turns. None where nothing but
+    /// control, aborted or compacted records was passed: the poll goes on, with [`Command::Poll`].
+    ///
+    /// [`Command::Poll`]: crate::Command::Poll
     pub parts: Vec<Part<P>>,
 }
 

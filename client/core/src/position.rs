@@ -347,6 +347,11 @@ impl Positions {
         })
     }
 
+    /// Whether the application paused it.
+    pub(crate) fn is_paused(&self, id: TopicIdPartition) -> bool {
+        self.partitions.get(&id).is_some_and(|partition| partition.paused)
+    }
+
     /// Whether records of this partition may be asked for and returned.
     pub fn may_read(&self, id: TopicIdPartition) -> bool {
         self.partitions.get(&id).is_some_and(|partition| {

@@ -89,6 +89,7 @@ impl Properties {
             max_poll_interval_ms: self.number("max.poll.interval.ms")?,
             max_poll_records: self.count("max.poll.records")?,
             metadata_max_age_ms: self.number("metadata.max.age.ms")?.into(),
+            rebootstrap_trigger_ms: self.number("metadata.recovery.rebootstrap.trigger.ms")?.into(),
             reconnect_backoff_ms,
             // Kafka takes a cap below the base as the base (ExponentialBackoff,
             // CommonClientConfigs.warnDisablingExponentialBackoff, 4.3.1).

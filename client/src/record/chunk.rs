@@ -46,7 +46,7 @@ pub struct Chunk {
     /// What stopped the cursor.
     stopped: Option<RecordError>,
     aborted: Aborted,
-    /// Of the last batch that was passed or entered.
+    /// Of the last batch of which anything was passed.
     leader_epoch: Option<LeaderEpoch>,
     next_offset: i64,
     end_offset: i64,
@@ -173,8 +173,11 @@ impl Chunk {
                 }
                 return Ok(None);
             };
+            let before = self.next_offset;
             let (run, end) = open.walk(&mut self.next_offset, records_max);
-            self.leader_epoch = open.head.leader_epoch();
+            if self.next_offset > before {
+                self.leader_epoch = open.head.leader_epoch();
+            }
             match end {
                 Ok(true) => {}
                 Ok(false) => self.open = Some(open),

@@ -56,6 +56,7 @@ pub const CONFIG_KEYS: &[ConfigKey] = &[
     milliseconds("max.poll.interval.ms", "300000", 1),
     number("max.poll.records", Unit::Count, "500", 1, INT_MAX),
     milliseconds("metadata.max.age.ms", "300000", 0),
+    milliseconds("metadata.recovery.rebootstrap.trigger.ms", "300000", 0),
     milliseconds("reconnect.backoff.max.ms", "1000", 0),
     milliseconds("reconnect.backoff.ms", "50", 0),
     number("request.queue.max", Unit::Count, "1024", 2, 1 << 20),

@@ -56,7 +56,7 @@ pub fn data_path(code: ErrorCode) -> DataPath {
         | E::NetworkException
         | E::ThrottlingQuotaExceeded => row(Retry, Retry, Retry, Retry, Retry),
         E::OffsetOutOfRange => row(Reset, Tell, Tell, Tell, Tell),
-        E::CorruptMessage => row(Retry, Retry, Tell, Tell, Tell),
+        E::CorruptMessage => row(Tell, Retry, Tell, Tell, Tell),
         E::OffsetNotAvailable => row(Retry, Retry, Tell, Tell, RefreshMetadata),
         E::UnknownTopicOrPartition | E::UnknownTopicId | E::InconsistentTopicId => {
             row(RefreshMetadata, RefreshMetadata, Absent, RefreshMetadata, RefreshMetadata)

@@ -73,13 +73,13 @@ impl<C: Chunk> Stream<C> {
     }
 
     /// Takes up to `left` records. Records that cannot be read are reported once nothing else is
-    /// returned with them.
+    /// returned with them; says whether that must wait.
     pub(super) fn take(
         &mut self,
         id: TopicIdPartition,
         left: &mut usize,
         harvest: &mut Harvest<C>,
-    ) {
+    ) -> bool {
         while *left > 0
             && let Some(chunk) = self.chunks.front_mut()
         {
@@ -95,13 +95,15 @@ impl<C: Chunk> Stream<C> {
                     }
                 }
                 Err(fault) => {
-                    if harvest.parts.is_empty() {
-                        harvest.fault = Some((id, fault));
+                    if !harvest.advanced.is_empty() {
+                        return true;
                     }
-                    return;
+                    harvest.fault = Some((id, fault));
+                    return false;
                 }
             }
         }
+        false
     }
 
     fn advance(

@@ -269,3 +269,19 @@ fn refused_or_left_out_partitions_back_off_alone() {
     fetcher.on_lost(NODE);
     assert_eq!(wanted(&fetcher), [B], "a lost request is repeated as soon as it can be sent");
 }
+
+#[test]
+fn records_that_cannot_be_read_are_told_of_next_however_many_the_others_have() {
+    let mut fetcher = fetcher(10_000, 500);
+    let damaged = || with(Records { next: 0, end: 5, hidden: 5, damaged: true, epoch: None });
+    ask(&mut fetcher, NODE, &[A, B]).expect("there is room");
+    answer(&mut fetcher, NODE, &[(A, Ok(chunk(0, 5))), (B, Ok(damaged()))]);
+    let harvest = fetcher.take(100, |_| true, &mut Vec::new());
+    assert_eq!((harvest.parts.len(), harvest.fault), (1, None));
+    ask(&mut fetcher, NODE, &[A]).expect("there is room");
+    answer(&mut fetcher, NODE, &[(A, Ok(chunk(5, 10)))]);
+    let harvest = fetcher.take(100, |_| true, &mut Vec::new());
+    assert_eq!((harvest.parts.len(), harvest.fault), (0, Some((B, ()))));
+    let harvest = fetcher.take(100, |_| true, &mut Vec::new());
+    assert_eq!(harvest.parts.len(), 1);
+}

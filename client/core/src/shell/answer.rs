@@ -165,6 +165,7 @@ impl<C: Chunk> Shell<C> {
                 let mut orders = Vec::new();
                 self.metadata.on_answer(answer, &mut orders);
                 self.rebootstrapping = false;
+                self.timers.disarm(Alarm::Rebootstrap);
                 self.on_metadata_orders(orders);
             }
             (Purpose::Lookup(incarnation), Response::FindCoordinator(answer)) => {

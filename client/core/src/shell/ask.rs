@@ -35,6 +35,9 @@ impl<C: Chunk> Shell<C> {
             && let Some(Picked { peer, address, .. }) = self.pick()
         {
             let request = self.metadata.ask();
+            if !self.timers.is_armed(Alarm::Rebootstrap) {
+                self.arm(Alarm::Rebootstrap, self.config.rebootstrap_trigger_ms.max(1));
+            }
             self.send(peer, &address, request, Purpose::Metadata);
         }
     }
@@ -45,6 +48,16 @@ impl<C: Chunk> Shell<C> {
             && let Some(incarnation) = self.lookup.take()
         {
             self.send(peer, &address, Request::FindCoordinator, Purpose::Lookup(incarnation));
+        }
+    }
+
+    /// None of the known brokers has answered for long, though not all of them back off at any one
+    /// time, as where connecting to each takes its time in vain: the bootstrap servers are asked
+    /// (KIP-1102).
+    pub(super) fn rebootstrap(&mut self) {
+        if self.metadata.forget_brokers() {
+            self.rebootstrapping = true;
+            self.outputs.push_back(Output::Warn(Warning::Rebootstrap));
         }
     }
 
@@ -177,7 +190,7 @@ impl<C: Chunk> Shell<C> {
         let leaders = self.fetcher.flights() + by_leader.len();
         if leaders > 0 {
             let may_read = |id| self.positions.may_read(id) && self.metadata.is_subscribed(id);
-            self.fetcher.make_room(may_read);
+            self.fetcher.make_room(leaders, may_read);
         }
         // By turns: where there is no room for all of them at once, the first ones would take it all.
         let mut by_turns: Vec<_> = by_leader.into_iter().collect();

@@ -233,8 +233,7 @@ impl<C: Chunk> Shell<C> {
             }
             SeekTo::Beginning | SeekTo::End => None,
         };
-        // It replaces what was returned of the partition, and what waits to be (O2).
-        self.application.skipped.remove(&id);
+        // It replaces what was returned of the partition (O2).
         self.group.on_sought(id, place.as_ref());
         let mut orders = Vec::new();
         self.positions.on_seek(id, to, &mut orders);

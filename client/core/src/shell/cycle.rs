@@ -62,6 +62,7 @@ impl<C: Chunk> Shell<C> {
             Alarm::Connection(peer, timer) => self.on_connection_timer(peer, timer),
             Alarm::MetadataBackoff | Alarm::MetadataRest => self.metadata.on_backoff(),
             Alarm::MetadataAge => self.metadata.on_age(),
+            Alarm::Rebootstrap => self.rebootstrap(),
             Alarm::Position(partition) => self.positions.on_backoff(partition),
             Alarm::Fetch(partition) => self.fetcher.on_backoff(partition),
             Alarm::Deadline(call) => self.on_deadline(call),

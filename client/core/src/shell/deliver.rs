@@ -4,7 +4,7 @@ use super::Shell;
 use crate::fetch::Harvest;
 use crate::position::Position;
 use crate::{Chunk, Delivery, Output, Part, PollFault};
-use evenkeel_spec::words::{Committed, TopicIdPartition};
+use evenkeel_spec::words::Committed;
 use std::collections::BTreeMap;
 
 impl<C: Chunk> Shell<C> {
@@ -34,27 +34,23 @@ impl<C: Chunk> Shell<C> {
         let harvest = self.fetcher.take(self.config.max_poll_records, may_read, &mut orders);
         self.on_fetch_orders(orders);
         let Harvest { parts, advanced, fault } = harvest;
-        for (id, position) in advanced {
-            self.positions.on_advanced(id, position);
-            self.application.skipped.insert(id, committed(position));
+        for (id, position) in &advanced {
+            self.positions.on_advanced(*id, *position);
         }
         if let Some((id, fault)) = fault {
             let partition = self.metadata.by_name(id);
             self.fail_poll(PollFault::Records { partition, fault });
             return true;
         }
-        if parts.is_empty() {
+        if advanced.is_empty() {
             return false;
         }
         let application = &mut self.application;
         application.delivered += 1;
-        application.fault_first = true;
+        application.fault_first = !parts.is_empty();
         self.turns.on_delivered(self.now);
-        // What was withheld meanwhile must not count as given to the application just now.
-        let (returned, kept): (BTreeMap<_, _>, _) = std::mem::take(&mut application.skipped)
-            .into_iter()
-            .partition(|(id, _)| self.positions.may_read(*id));
-        application.skipped = kept;
+        let returned: BTreeMap<_, _> =
+            advanced.into_iter().map(|(id, position)| (id, committed(position))).collect();
         let parts = parts.into_iter().map(|(id, taken)| Part {
             partition: self.metadata.by_name(id),
             records: taken.part,
@@ -83,18 +79,20 @@ impl<C: Chunk> Shell<C> {
         }
     }
 
-    /// Partitions that only a seek helps fail each poll that has nothing better.
+    /// Partitions that only a seek helps fail each poll that has nothing better, by turns; but not
+    /// those that are paused, of which the application wants nothing.
     fn tell_stuck(&mut self) {
-        if std::mem::replace(&mut self.application.told_stuck, true) {
+        if self.application.told_stuck {
             return;
         }
-        let stuck: Option<(TopicIdPartition, _)> = self.positions.stuck().next();
-        match stuck {
-            Some((_, tell)) => {
-                let fault = self.fault_of(tell);
-                self.fail_poll(fault);
-            }
-            None => self.application.told_stuck = false,
+        let last = self.application.told_last;
+        let stuck = || self.positions.stuck().filter(|(id, _)| !self.positions.is_paused(*id));
+        let next = stuck().find(|(id, _)| Some(*id) > last).or_else(|| stuck().next());
+        if let Some((id, tell)) = next {
+            self.application.told_stuck = true;
+            self.application.told_last = Some(id);
+            let fault = self.fault_of(tell);
+            self.fail_poll(fault);
         }
     }
 

@@ -40,9 +40,7 @@ use crate::{
 use accounts::Accounts;
 use assign::Manual;
 use diagnose::Began;
-use evenkeel_spec::words::{
-    Committed, NodeId, Owner, Partitions, TopicId, TopicIdPartition, TopicName,
-};
+use evenkeel_spec::words::{NodeId, Owner, Partitions, TopicId, TopicIdPartition, TopicName};
 use peers::{Orders, Peers};
 pub use send::LaneDepth;
 use std::collections::{BTreeMap, VecDeque};
@@ -101,13 +99,13 @@ struct Application<C: Chunk> {
     delivered: u64,
     /// The number of the last one that the application is known to have.
     taken: u64,
-    /// Where partitions moved without a record; goes to the group with the next delivery.
-    skipped: BTreeMap<TopicIdPartition, Committed>,
     faults: VecDeque<PollFault<C::Fault>>,
     /// A fault goes before records: records went last time.
     fault_first: bool,
     /// Partitions that only a seek helps were told in this poll.
     told_stuck: bool,
+    /// Which of them was told last.
+    told_last: Option<TopicIdPartition>,
     shown_owner: Option<Owner>,
     assignment_changed: bool,
 }
@@ -395,10 +393,10 @@ impl<C: Chunk> Default for Application<C> {
             following: Following::Nothing,
             delivered: 0,
             taken: 0,
-            skipped: BTreeMap::new(),
             faults: VecDeque::new(),
             fault_first: false,
             told_stuck: false,
+            told_last: None,
             shown_owner: None,
             assignment_changed: false,
         }

@@ -132,7 +132,6 @@ impl<C: Chunk> Shell<C> {
         for id in partitions {
             self.stop_fetching(*id);
             self.owned.remove(id);
-            self.application.skipped.remove(id);
         }
         self.note_released(partitions);
         self.metadata.on_owned(&self.owned);
@@ -251,10 +250,6 @@ impl<C: Chunk> Shell<C> {
 
     /// No mark of a partition lies beyond this; says whether one did.
     fn lower(&mut self, id: TopicIdPartition, to: &Committed) -> bool {
-        let skipped = self.application.skipped.get_mut(&id);
-        if let Some(mark) = skipped.filter(|mark| mark.offset > to.offset) {
-            mark.clone_from(to);
-        }
         self.group.on_truncated(id, to)
     }
 

@@ -367,6 +367,30 @@ fn an_offset_out_of_range_is_reset_after_what_was_buffered_or_told_without_a_pol
     }
 }
 
+#[test]
+fn of_several_partitions_that_only_a_seek_helps_each_is_told_and_none_that_is_paused() {
+    let mut config = config();
+    config.auto_offset_reset = OffsetReset::None;
+    let mut world = World::new(config);
+    world.create("orders", &[1, 1, 1]);
+    world.subscribe(&["orders"], false);
+    let told = |world: &mut World, polls: usize| {
+        let mut told = BTreeSet::new();
+        for _ in 0..polls {
+            world.poll(2_000);
+            match world.faults.pop_front() {
+                Some(PollFault::NoOffset(partition)) => told.insert(partition.partition),
+                other => panic!("{other:?}"),
+            };
+        }
+        told
+    };
+    assert_eq!(told(&mut world, 3), BTreeSet::from([0, 1, 2]));
+    let partitions = [partition("orders", 1)].into();
+    world.call(|call| Command::Pause { call, partitions });
+    assert_eq!(told(&mut world, 4), BTreeSet::from([0, 2]));
+}
+
 fn seek(world: &mut World, offset: u64) {
     let to = SeekTo::Offset(Offset(offset));
     let call = world.call(|call| Command::Seek { call, partition: partition("orders", 0), to });

@@ -19,6 +19,8 @@ pub(super) enum Alarm {
     MetadataRest,
     /// `metadata.max.age.ms` since the last answer.
     MetadataAge,
+    /// Nobody has answered for `metadata.recovery.rebootstrap.trigger.ms` what metadata asks.
+    Rebootstrap,
     /// A partition's position may be looked up again.
     Position(TopicIdPartition),
     /// A partition may be fetched again.
@@ -43,6 +45,7 @@ impl Alarm {
             Self::Group(_)
             | Self::Connection(..)
             | Self::MetadataBackoff
+            | Self::Rebootstrap
             | Self::Position(_)
             | Self::Fetch(_)
             | Self::Deadline(_)

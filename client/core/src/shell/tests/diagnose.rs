@@ -462,14 +462,15 @@ fn buffer_held() -> Reason {
 
 fn buffer_full() -> Reason {
     let mut world = World::new(small());
-    world.create("orders", &[1_000, 1_000]);
+    world.create("orders", &[1_000, 1_000, 1_000]);
+    world.log("orders").leaders = vec![NODES[0], NODES[1], NODES[1]];
     world.subscribe(&["orders"], false);
     world.consume(10);
     world.run(3_000);
     let full = Some(Reason::BufferFull { buffered: 1_000 });
-    let mut both = [0, 1].into_iter();
+    let mut both = [1, 2].into_iter();
     let index = both.find(|i| reason(&world, "orders", *i) == full).expect("one has no room");
-    assert_eq!(reason(&world, "orders", 1 - index), Some(Reason::Buffered));
+    assert_eq!(reason(&world, "orders", 3 - index), Some(Reason::Buffered));
     reason(&world, "orders", index).expect("it is owned")
 }
 

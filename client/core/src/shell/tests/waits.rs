@@ -142,3 +142,16 @@ fn answers_of_nothing_but_skipped_records_do_not_stop_the_reading() {
     let position = diagnosis(&world).partitions[&partition("orders", 0)].position;
     assert_eq!(position.map(|offset| offset.0), Some(1_000), "100 answers, two milliseconds each");
 }
+
+/// The marker of a transaction, say, at the end of a partition to which nothing more is written.
+#[test]
+fn what_is_skipped_after_the_last_record_is_committed_too() {
+    let (mut world, ids) = joined(&[10]);
+    world.consume(10);
+    world.hollow_before = 11;
+    world.log("orders").ends[0] = 11;
+    world.poll(1_000);
+    world.run(10_000);
+    assert_eq!(world.committed[&ids[0]].offset.0, 11);
+    assert!(world.waiting.is_empty());
+}

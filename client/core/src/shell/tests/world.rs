@@ -42,6 +42,8 @@ pub(crate) struct World {
     pub(crate) mute: BTreeSet<NodeId>,
     /// Brokers that accept no connection, and are alive.
     pub(crate) refusing: BTreeSet<NodeId>,
+    /// Where connecting never ends.
+    pub(crate) hanging: BTreeSet<Address>,
     /// What other members own.
     pub(crate) others: Partitions,
     /// What the coordinator assigns too, of topics that no broker names.
@@ -127,6 +129,7 @@ impl World {
             down: BTreeSet::new(),
             mute: BTreeSet::new(),
             refusing: BTreeSet::new(),
+            hanging: BTreeSet::new(),
             others: Partitions::new(),
             unnamed: Partitions::new(),
             hollow_before: 0,
@@ -207,14 +210,19 @@ impl World {
     /// Polls for at most this long; takes what is delivered.
     pub(crate) fn poll(&mut self, timeout_ms: u64) -> Option<Delivery<(u64, u64)>> {
         let deadline = self.now + timeout_ms;
-        self.command(Command::Poll { taken: self.taken });
-        while self.waiting.is_empty() && self.faults.is_empty() && self.step(deadline) {
-            for (incarnation, ..) in std::mem::take(&mut self.callbacks) {
-                self.command(Command::CallbackDone { incarnation, ok: true });
+        let delivery = loop {
+            self.command(Command::Poll { taken: self.taken });
+            while self.waiting.is_empty() && self.faults.is_empty() && self.step(deadline) {
+                for (incarnation, ..) in std::mem::take(&mut self.callbacks) {
+                    self.command(Command::CallbackDone { incarnation, ok: true });
+                }
             }
-        }
-        let delivery = self.waiting.pop_front();
-        self.taken = delivery.as_ref().map_or(self.taken, |delivery| delivery.number);
+            let delivery = self.waiting.pop_front();
+            self.taken = delivery.as_ref().map_or(self.taken, |delivery| delivery.number);
+            if delivery.as_ref().is_none_or(|delivery| !delivery.parts.is_empty()) {
+                break delivery;
+            }
+        };
         self.command(Command::PollEnded);
         delivery
     }
@@ -384,7 +392,10 @@ impl World {
     fn connect(&mut self, id: ConnectionId, to: Address) {
         // Any other address is a balancer's, in front of the first.
         let node = NODES.into_iter().find(|node| address(*node) == to).unwrap_or(NODES[0]);
-        self.connects.push((self.now, to));
+        self.connects.push((self.now, to.clone()));
+        if self.hanging.contains(&to) {
+            return;
+        }
         if self.down.contains(&node) || self.refusing.contains(&node) {
             let cause = Cause::Connect("refused".into());
             self.later(self.now + 1, Event::Disconnected(id, cause));
