@@ -31,6 +31,11 @@ use tokio::time::timeout;
 pub(crate) enum Message {
     /// A command that is not answered.
     Tell(Command),
+    /// The application is outside of a poll.
+    PollEnded {
+        /// The poll's place among those that the background has not heard the end of.
+        _place: OwnedSemaphorePermit,
+    },
     /// A command that is answered.
     Ask {
         call: CallId,
@@ -56,6 +61,7 @@ impl Message {
             Self::Tell(command) | Self::Ask { command, .. } | Self::Close { command, .. } => {
                 named(command)
             }
+            Self::PollEnded { .. } => named(&Command::PollEnded),
             Self::Diagnose { .. } => DIAGNOSE,
         }
     }
@@ -153,6 +159,11 @@ impl Link {
     /// Sends what is not answered. Whether anybody listens shows in what is answered.
     pub(crate) fn tell(&self, command: Command) {
         self.send(Message::Tell(command));
+    }
+
+    /// The application is outside of the poll that had this place.
+    pub(crate) fn tell_outside(&self, place: OwnedSemaphorePermit) {
+        self.send(Message::PollEnded { _place: place });
     }
 
     /// Sends a command and gives the future of its answer.
@@ -377,6 +388,10 @@ const DOUBLINGS_MAX: u32 = 10;
 
 /// Diagnoses that wait for the background at once: more tasks than ask one consumer on purpose.
 const DIAGNOSES_QUEUED_MAX: usize = 16;
+
+/// One goes on at a time; more are there if they end faster than the background turns, and the next
+/// one waits for it: without a bound, polls that do not wait would fill its queue.
+pub(crate) const POLLS_QUEUED_MAX: usize = 16;
 
 /// One waits at a time; more are there if they are dropped faster than the background turns.
 const OWN_CALLS_QUEUED_MAX: usize = 16;

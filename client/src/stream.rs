@@ -57,8 +57,9 @@ impl Stream for RecordStream<'_> {
             match &mut this.inside {
                 Some((inside, _)) => inside.renew(),
                 None => {
-                    this.consumer.attendance().enter();
-                    this.inside = Some((InsidePoll::enter(this.consumer.link()), Instant::now()));
+                    let began = Instant::now();
+                    let inside = ready!(this.consumer.poll_enter(context));
+                    this.inside = Some((inside, began));
                 }
             }
             match ready!(this.consumer.poll_attend(context)) {

@@ -12,8 +12,10 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use std::alloc::System;
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Waker};
 use support::{InMemory, Read, SECOND, append_numbered, read, unrecorded};
 use tokio::runtime::Handle;
 use tokio::time::sleep;
@@ -257,6 +259,31 @@ fn what_is_buffered_of_paused_partitions_keeps_no_memory_but_its_own() {
     eprintln!("{taken} bytes for fetch.max.bytes={FETCH_MAX}, 8 partitions paused");
     // Beside what is buffered: the connection's buffer, and the test broker's answer.
     assert!((FETCH_MAX / 8..2 * FETCH_MAX).contains(&taken), "{taken} bytes");
+}
+
+/// As in a `select!` beside a channel that always has something: the background, which shares the
+/// thread here, hears of none of them before the loop ends.
+#[test]
+fn a_hundred_thousand_polls_that_are_dropped_at_once_fill_no_queue() {
+    alone(async {
+        let cluster = Cluster::builder().topic("t", 1).build().expect("a cluster");
+        append_numbered(&cluster, "t", 1, 20);
+        let mut consumer = unrecorded(&cluster, "g", 1).build().expect("valid");
+        consumer.subscribe(["t"]).await.expect("subscribed");
+        let mut got = Read::default();
+        read(&mut consumer, &mut got, 20).await;
+        let before = allocated();
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 0..100_000 {
+            let polled = pin!(consumer.poll(SECOND)).poll(&mut context);
+            assert!(polled.is_pending(), "{polled:?}");
+        }
+        let taken = allocated() - before;
+        assert!(taken < SLACK, "{taken} bytes");
+        append_numbered(&cluster, "t", 1, 5);
+        read(&mut consumer, &mut got, 25).await;
+        assert!(consumer.close(SECOND).await.left);
+    });
 }
 
 /// A hundred thousand commits, a hundred at a time so that the queue takes them.

@@ -239,6 +239,7 @@ impl Driver {
     fn on_message(&mut self, message: Message) {
         let command = match message {
             Message::Tell(command) => command,
+            Message::PollEnded { .. } => Command::PollEnded,
             Message::Ask { call, command, answer, permit } => {
                 self.asked.insert(call, Waiting { answer, _place: permit });
                 command

@@ -15,7 +15,7 @@ use crate::background::{Assigned, Told};
 use crate::builder::ConsumerBuilder;
 use crate::context::{self, Committer, Seek};
 use crate::error::{CommitError, LookupError, PollError, PositionError, SubscribeError};
-use crate::link::{Commit, Link};
+use crate::link::{Commit, Link, POLLS_QUEUED_MAX};
 use crate::listener::{ErasedListener, RebalanceListener};
 use crate::records::Records;
 use crate::stream::RecordStream;
@@ -31,9 +31,11 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::PollSemaphore;
 
 /// A member of a consumer group that reads records (KIP-848).
 ///
@@ -45,6 +47,7 @@ pub struct Consumer {
     link: Arc<Link>,
     /// Only ever reached through `&mut`; the lock makes the handle `Sync`.
     attendance: Mutex<Attendance>,
+    poll_places: PollSemaphore,
     assigned: Assigned,
     auto_commit: bool,
     closed: bool,
@@ -75,7 +78,8 @@ impl Consumer {
         let named = group.clone().unwrap_or_else(|| "".into());
         let attendance = Mutex::new(Attendance::new(named, Arc::clone(&link), told, links));
         let assigned = Assigned::default();
-        Self { group, link, attendance, assigned, auto_commit, closed: false }
+        let poll_places = PollSemaphore::new(Arc::new(Semaphore::new(POLLS_QUEUED_MAX)));
+        Self { group, link, attendance, poll_places, assigned, auto_commit, closed: false }
     }
 
     /// Subscribes to exactly these topics, which need not exist yet; none unsubscribes. The member
@@ -198,23 +202,21 @@ impl Consumer {
             // Lets the background run where it shares this thread.
             tokio::task::yield_now().await;
         }
-        self.attendance().enter();
-        let mut inside = InsidePoll::enter(&self.link);
+        let inside = poll_fn(|context| self.poll_enter(context));
+        let Some(mut inside) = within(deadline, inside).await else {
+            return Ok(Records::default());
+        };
         loop {
             if let Some(records) = self.attendance().take_records(began) {
                 return Ok(records);
             }
             inside.renew();
             let news = poll_fn(|context| self.poll_attend(context));
-            let news = match deadline {
-                Some(deadline) => timeout_at(deadline, news).await,
-                None => Ok(news.await),
-            };
-            match news {
-                Err(_elapsed) => return Ok(Records::default()),
-                Ok(None) => return Err(self.ended()),
-                Ok(Some(News::Failed(error))) => return Err(error),
-                Ok(Some(News::Delivered | News::Assigned)) => {}
+            match within(deadline, news).await {
+                None => return Ok(Records::default()),
+                Some(None) => return Err(self.ended()),
+                Some(Some(News::Failed(error))) => return Err(error),
+                Some(Some(News::Delivered | News::Assigned)) => {}
             }
         }
     }
@@ -401,6 +403,13 @@ impl Consumer {
         &self.link
     }
 
+    /// A poll begins, as soon as the background has heard of the end of all but a few before it.
+    pub(crate) fn poll_enter(&mut self, context: &mut Context<'_>) -> Poll<InsidePoll> {
+        let place = ready!(self.poll_places.poll_acquire(context)).expect("it is never closed");
+        self.attendance().enter();
+        Poll::Ready(InsidePoll::enter(&self.link, place))
+    }
+
     /// Goes on with what came from the background; `None`: nothing comes any more.
     pub(crate) fn poll_attend(&mut self, context: &mut Context<'_>) -> Poll<Option<News>> {
         let attendance = self.attendance.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -423,14 +432,16 @@ impl Consumer {
 pub(crate) struct InsidePoll {
     link: Arc<Link>,
     taken: u64,
+    /// `None`: it is over.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl InsidePoll {
-    pub(crate) fn enter(link: &Arc<Link>) -> Self {
+    fn enter(link: &Arc<Link>, place: OwnedSemaphorePermit) -> Self {
         link.metrics.on_inside();
         let taken = link.taken();
         link.tell(Command::Poll { taken });
-        Self { link: Arc::clone(link), taken }
+        Self { link: Arc::clone(link), taken, place: Some(place) }
     }
 
     /// Asks for the next delivery, if all of one was withdrawn meanwhile.
@@ -444,7 +455,17 @@ impl InsidePoll {
 
 impl Drop for InsidePoll {
     fn drop(&mut self) {
-        self.link.tell(Command::PollEnded);
+        if let Some(place) = self.place.take() {
+            self.link.tell_outside(place);
+        }
         self.link.metrics.on_outside();
+    }
+}
+
+/// `None`: the time is over. A deadline of `None` is further away than dates reach.
+async fn within<T>(deadline: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
+    match deadline {
+        Some(deadline) => timeout_at(deadline, future).await.ok(),
+        None => Some(future.await),
     }
 }
