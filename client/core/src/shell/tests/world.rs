@@ -392,8 +392,9 @@ impl World {
     fn connect(&mut self, id: ConnectionId, to: Address) {
         // Any other address is a balancer's, in front of the first.
         let node = NODES.into_iter().find(|node| address(*node) == to).unwrap_or(NODES[0]);
-        self.connects.push((self.now, to.clone()));
-        if self.hanging.contains(&to) {
+        let hangs = self.hanging.contains(&to);
+        self.connects.push((self.now, to));
+        if hangs {
             return;
         }
         if self.down.contains(&node) || self.refusing.contains(&node) {
