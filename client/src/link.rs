@@ -15,7 +15,7 @@ use crate::telemetry::{Metrics, Queue, Queued};
 use evenkeel_core::diagnosis::Diagnosis;
 use evenkeel_core::{Answer, CallFault, CallId, CloseReport, Command, Lifecycle};
 use evenkeel_spec::words::{Committed, TopicPartition};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -260,17 +260,17 @@ impl Link {
         }
     }
 
-    /// The application reads this partition from elsewhere, if what asks for it is not refused.
+    /// The application reads these partitions from elsewhere, if what asks for it is not refused.
     /// Nothing is committed between the two.
     pub(crate) fn reading_elsewhere(
         &self,
-        partition: &TopicPartition,
+        partitions: &BTreeSet<TopicPartition>,
         ask: impl FnOnce() -> Call,
     ) -> Call {
         let mut progress = self.progress();
         let asked = ask();
         if !asked.is_refused() {
-            progress.partial.remove(partition);
+            progress.partial.retain(|partition, _| !partitions.contains(partition));
         }
         asked
     }

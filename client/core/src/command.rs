@@ -126,13 +126,13 @@ pub enum Command {
         /// Of which partition.
         partition: TopicPartition,
     },
-    /// Moves the position of an owned partition. Answered at once; drops what is buffered of it and
-    /// ends its leases.
+    /// Moves the positions of owned partitions. Answered at once, all of them or none; drops what is
+    /// buffered of them and ends their leases.
     Seek {
         /// Who asks; answered with [`Answer::Done`](crate::Answer::Done).
         call: CallId,
-        /// Which partition.
-        partition: TopicPartition,
+        /// Which partitions.
+        partitions: BTreeSet<TopicPartition>,
         /// Where to.
         to: SeekTo,
     },

@@ -197,12 +197,8 @@ impl Consumer {
         if let Some(stranger) = partitions.difference(assigned).next() {
             return Err(PositionError::NotAssigned { partition: stranger.clone() });
         }
-        let chosen = if partitions.is_empty() { assigned } else { &partitions };
-        // All go out before the first is awaited: nothing comes between them.
-        let seeks: Vec<_> = chosen.iter().map(|p| context::sought(self.link(), p, to)).collect();
-        for seek in seeks {
-            seek.await?;
-        }
+        let chosen = if partitions.is_empty() { assigned.clone() } else { partitions };
+        context::sought(self.link(), chosen, to).await?;
         Ok(())
     }
 

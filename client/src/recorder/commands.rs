@@ -2,7 +2,7 @@
 
 use super::Recorder;
 use super::event::Event;
-use super::words::{Offsets, Text, Texts};
+use super::words::{Offsets, Texts};
 use evenkeel_core::{Command, SeekTo, Time};
 use std::collections::BTreeSet;
 
@@ -47,13 +47,13 @@ pub(super) fn write(recorder: &mut Recorder, now: Time, command: &Command) {
         Command::Commit { call, taken, offsets, timeout_ms: _ } => {
             Event::Commit { call: call.0, taken: *taken, offsets: offsets.as_ref().map(Offsets) }
         }
-        Command::Seek { call, partition, to } => {
+        Command::Seek { call, partitions, to } => {
             let (to, leader_epoch) = match to {
                 SeekTo::Offset(offset) => (Some(offset.0), None),
                 SeekTo::OffsetAndEpoch(offset, epoch) => (Some(offset.0), Some(epoch.0)),
                 SeekTo::Beginning | SeekTo::End => (None, None),
             };
-            Event::Seek { call: call.0, partition: Text(partition), to, leader_epoch }
+            Event::Seek { call: call.0, partitions: Texts(partitions), to, leader_epoch }
         }
         Command::Close { taken, timeout_ms: _ } => Event::Close { taken: *taken },
         Command::Abandon { call } => Event::Abandon { call: call.0 },

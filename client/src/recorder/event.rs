@@ -67,7 +67,7 @@ pub(super) enum Event<'a> {
     },
     Seek {
         call: u64,
-        partition: Text<'a, TopicPartition>,
+        partitions: Texts<'a, TopicPartition>,
         #[serde(skip_serializing_if = "Option::is_none")]
         to: Option<u64>,
         #[serde(skip_serializing_if = "Option::is_none")]

@@ -73,13 +73,14 @@ fn what_is_not_there_is_not_written() {
         "\"commit\",\"call\":1,\"taken\":2}"
     );
     let partition = by_name();
+    let partitions = BTreeSet::from([partition.clone()]);
     let seek = |leader_epoch| {
-        event(Event::Seek { call: 1, partition: Text(&partition), to: Some(5), leader_epoch })
+        event(Event::Seek { call: 1, partitions: Texts(&partitions), to: Some(5), leader_epoch })
     };
-    assert_eq!(seek(None), "\"seek\",\"call\":1,\"partition\":\"t-3\",\"to\":5}");
+    assert_eq!(seek(None), "\"seek\",\"call\":1,\"partitions\":[\"t-3\"],\"to\":5}");
     assert_eq!(
         seek(Some(2)),
-        "\"seek\",\"call\":1,\"partition\":\"t-3\",\"to\":5,\"leader_epoch\":2}"
+        "\"seek\",\"call\":1,\"partitions\":[\"t-3\"],\"to\":5,\"leader_epoch\":2}"
     );
     assert_eq!(
         event(Event::Truncated { partition: Text(&partition), to: 5, leader_epoch: Some(2) }),

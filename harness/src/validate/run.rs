@@ -89,8 +89,8 @@ pub enum Event {
     },
     Seek {
         call: u64,
-        #[serde(deserialize_with = "words::partition_by_name")]
-        partition: TopicPartition,
+        #[serde(deserialize_with = "words::partitions_by_name")]
+        partitions: BTreeSet<TopicPartition>,
         to: Option<u64>,
         leader_epoch: Option<u32>,
     },

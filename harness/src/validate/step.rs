@@ -147,9 +147,9 @@ impl Member {
             Event::Commit { call, taken, offsets } => {
                 return self.on_commit(*call, *taken, offsets.as_ref(), wire);
             }
-            Event::Seek { call, partition, to, leader_epoch } => {
+            Event::Seek { call, partitions, to, leader_epoch } => {
                 let to = place(*to, *leader_epoch);
-                self.on_seek(*call, partition, to.as_ref(), wire);
+                self.on_seek(*call, partitions, to.as_ref(), wire);
             }
             Event::Close { taken } => {
                 let seen = self.take_of(*taken)?;
@@ -223,16 +223,19 @@ impl Member {
     fn on_seek(
         &mut self,
         call: u64,
-        partition: &TopicPartition,
+        partitions: &BTreeSet<TopicPartition>,
         to: Option<&Committed>,
         wire: &Wire,
     ) {
-        let Some(id) = self.owned_by_name(partition, wire) else {
+        let ids = partitions.iter().map(|partition| self.owned_by_name(partition, wire));
+        let Some(ids) = ids.collect::<Option<Partitions>>() else {
             self.due.push_back(Due::Answer(call, Answer::NotAssigned, None));
             return;
         };
-        self.withdraw(&Partitions::from([id]));
-        self.group.on_sought(id, to);
+        self.withdraw(&ids);
+        for id in ids {
+            self.group.on_sought(id, to);
+        }
         self.due.push_back(Due::Answer(call, Answer::Done, None));
     }
 

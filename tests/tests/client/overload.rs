@@ -140,3 +140,19 @@ async fn a_caller_that_backs_off_as_it_is_asked_to_gets_through() {
     assert!(attempts.iter().all(|attempts| *attempts < 100), "{attempts:?}");
     assert!(consumer.close(OWN).await.left);
 }
+
+/// One call, however many partitions it moves.
+#[tokio::test(start_paused = true)]
+async fn more_partitions_than_there_are_places_are_sought_together() {
+    let cluster = Cluster::builder().topic("t", 5).build().expect("a cluster");
+    append_numbered(&cluster, "t", 5, 3);
+    let builder = unrecorded(&cluster, "g", 1).request_queue_max(2);
+    let mut consumer = builder.build().expect("valid");
+    consumer.subscribe(["t"]).await.expect("subscribed");
+    read(&mut consumer, &mut Read::default(), 15).await;
+    assert_eq!(consumer.seek_to_beginning([]).await, Ok(()));
+    let mut again = Read::default();
+    read(&mut consumer, &mut again, 15).await;
+    assert!(again.0.values().all(|offsets| *offsets == [0, 1, 2]), "{again:?}");
+    assert!(consumer.close(OWN).await.left);
+}

@@ -144,10 +144,17 @@ impl<C: Chunk> Shell<C> {
         }
     }
 
-    /// Keeps where a partition that is not owned yet is to be read from; whether it is assigned.
-    pub(super) fn wish_seek(&mut self, partition: &TopicPartition, to: SeekTo) -> bool {
+    /// Whether the application assigned this to itself, owned yet or not.
+    pub(super) fn is_wished(&self, partition: &TopicPartition) -> bool {
+        self.manual.as_ref().is_some_and(|manual| manual.wishes.contains_key(partition))
+    }
+
+    /// Keeps where an assigned partition that is not owned yet is to be read from.
+    pub(super) fn wish_seek(&mut self, partition: &TopicPartition, to: SeekTo) {
         let wish = self.manual.as_mut().and_then(|manual| manual.wishes.get_mut(partition));
-        wish.map(|wish| wish.sought = Some(to)).is_some()
+        if let Some(wish) = wish {
+            wish.sought = Some(to);
+        }
     }
 
     /// Keeps that an assigned partition is paused, for when it is owned, perhaps anew.

@@ -77,7 +77,7 @@ impl<C: Chunk> Shell<C> {
                 self.inquire(call, Inquiry::new(question), timeout_ms);
             }
             Command::Lag { call, partition } => self.lag(call, partition),
-            Command::Seek { call, partition, to } => self.seek(call, &partition, to),
+            Command::Seek { call, partitions, to } => self.seek(call, &partitions, to),
             Command::Pause { call, partitions } => self.pause(call, &partitions, true),
             Command::Resume { call, partitions } => self.pause(call, &partitions, false),
             Command::Close { taken, timeout_ms } => self.close(taken, timeout_ms, false),
@@ -210,16 +210,19 @@ impl<C: Chunk> Shell<C> {
         offsets.iter().map(by_id).collect()
     }
 
-    fn seek(&mut self, call: CallId, partition: &TopicPartition, to: SeekTo) {
-        let result = match self.owned_by_name(partition) {
-            Some(id) => {
-                self.move_to(id, to);
-                Ok(Answer::Done)
+    fn seek(&mut self, call: CallId, partitions: &BTreeSet<TopicPartition>, to: SeekTo) {
+        let is_mine = |p: &&TopicPartition| self.owned_by_name(p).is_some() || self.is_wished(p);
+        if let Some(stranger) = partitions.iter().find(|partition| !is_mine(partition)) {
+            self.done(call, Err(CallFault::NotAssigned(stranger.clone())));
+            return;
+        }
+        for partition in partitions {
+            match self.owned_by_name(partition) {
+                Some(id) => self.move_to(id, to),
+                None => self.wish_seek(partition, to),
             }
-            None if self.wish_seek(partition, to) => Ok(Answer::Done),
-            None => Err(CallFault::NotAssigned(partition.clone())),
-        };
-        self.done(call, result);
+        }
+        self.done(call, Ok(Answer::Done));
     }
 
     /// Moves the position of an owned partition.

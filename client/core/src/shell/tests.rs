@@ -393,7 +393,8 @@ fn of_several_partitions_that_only_a_seek_helps_each_is_told_and_none_that_is_pa
 
 fn seek(world: &mut World, offset: u64) {
     let to = SeekTo::Offset(Offset(offset));
-    let call = world.call(|call| Command::Seek { call, partition: partition("orders", 0), to });
+    let call =
+        world.call(|call| Command::Seek { call, partitions: [partition("orders", 0)].into(), to });
     assert_eq!(world.done[&call], Ok(Answer::Done));
 }
 

@@ -182,10 +182,10 @@ impl Metrics {
 
     /// The application asks for something.
     pub(crate) fn on_command(&self, command: &Command) {
-        if let Command::Seek { partition, .. } = command
+        if let Command::Seek { partitions, .. } = command
             && let Some(mut shown) = self.shown()
         {
-            shown.lags.on_seek(partition);
+            partitions.iter().for_each(|partition| shown.lags.on_seek(partition));
         }
     }
 

@@ -135,9 +135,9 @@ impl<'a> Member<'a> {
             Action::Seek(_, place) => {
                 let id = partition.ok_or("nothing is to be sought")?;
                 let call = self.open(Called::Other);
-                let partition = self.by_name(id);
+                let partitions = [self.by_name(id)].into();
                 let to = self.slice.place(id, place).1.map_or(SeekTo::Beginning, SeekTo::Offset);
-                self.command(Command::Seek { call, partition, to });
+                self.command(Command::Seek { call, partitions, to });
             }
             Action::Commit(_) => {
                 let (call, taken) = (self.open(Called::Commit), self.hand.taken);

@@ -222,8 +222,8 @@ impl Application {
         }
         let mut commands = self.assign(self.kept());
         if std::mem::take(&mut self.unplaced) {
-            let (partition, to) = (name_of(FETCHED), SeekTo::Offset(Offset(0)));
-            commands.push(Command::Seek { call: self.own(), partition, to });
+            let (partitions, to) = ([name_of(FETCHED)].into(), SeekTo::Offset(Offset(0)));
+            commands.push(Command::Seek { call: self.own(), partitions, to });
         }
         commands
     }
@@ -281,8 +281,8 @@ impl Application {
 
     fn seek_on(&mut self) -> Command {
         self.read += 1;
-        let (partition, to) = (name_of(COMMITTED), SeekTo::Offset(Offset(self.read)));
-        Command::Seek { call: self.own(), partition, to }
+        let (partitions, to) = ([name_of(COMMITTED)].into(), SeekTo::Offset(Offset(self.read)));
+        Command::Seek { call: self.own(), partitions, to }
     }
 
     /// What it is assigned between two asks.

@@ -170,7 +170,7 @@ fn the_lag_is_known_once_something_was_fetched() {
     world.poll(1_000).expect("records");
     assert_eq!(ask(&mut world, 0), Ok(Answer::Lag(Some(200))));
     let to = crate::SeekTo::Offset(Offset(650));
-    let seek = |call| Command::Seek { call, partition: partition("orders", 0), to };
+    let seek = |call| Command::Seek { call, partitions: [partition("orders", 0)].into(), to };
     let call = world.call(seek);
     assert_eq!(world.done[&call], Ok(Answer::Done));
     assert_eq!(ask(&mut world, 0), Ok(Answer::Lag(None)));
@@ -311,7 +311,8 @@ fn a_group_that_a_call_may_not_use_keeps_nobody_from_reading_what_is_assigned() 
     let partitions = BTreeSet::from([partition("t", 0)]);
     world.call(|call| Command::Assign { call, taken: 0, partitions });
     let to = SeekTo::Offset(Offset(3));
-    let call = world.call(|call| Command::Seek { call, partition: partition("t", 0), to });
+    let call =
+        world.call(|call| Command::Seek { call, partitions: [partition("t", 0)].into(), to });
     assert_eq!(world.done[&call], Ok(Answer::Done));
     let delivery = world.poll(5_000).expect("records");
     assert_eq!(delivery.parts[0].records, (3, 10));

@@ -152,7 +152,7 @@ fn without_a_policy_the_application_is_told_in_each_poll_until_it_seeks() {
     let call = world.call(|call| Command::Position { call, partition, timeout_ms });
     assert_eq!(world.done[&call], Err(CallFault::NoOffset(orders())));
     let to = SeekTo::OffsetAndEpoch(Offset(6), LeaderEpoch(0));
-    world.call(|call| Command::Seek { call, partition: orders(), to });
+    world.call(|call| Command::Seek { call, partitions: [orders()].into(), to });
     assert_eq!(world.consume(24)[&orders()], [(6, 30)]);
     assert_eq!(questions(&world), [question(0, 1), question(0, 1)]);
     assert!(world.warnings.is_empty());
@@ -279,7 +279,7 @@ fn a_seek_or_a_newer_leader_overtakes_a_validation_whose_late_answer_says_nothin
         assert_eq!(questions(&world).len(), 1, "its answer is on the way");
         if is_seek {
             let to = SeekTo::Offset(Offset(18));
-            world.call(|call| Command::Seek { call, partition: orders(), to });
+            world.call(|call| Command::Seek { call, partitions: [orders()].into(), to });
             world.run(2_000);
             assert_eq!(world.waiting[0].parts[0].records, (18, 20));
             assert!(world.warnings.is_empty(), "{:?}", world.warnings);
@@ -308,7 +308,7 @@ fn a_question_that_was_not_sent_yet_is_shared_and_one_that_was_is_not() {
         |reason: &Reason| matches!(reason, Reason::Connecting { aim: Aim::Validation, .. });
     until(&mut world, ("orders", 0), is_held);
     let to = SeekTo::OffsetAndEpoch(Offset(10), LeaderEpoch(0));
-    let again = |call| Command::Seek { call, partition: orders(), to };
+    let again = |call| Command::Seek { call, partitions: [orders()].into(), to };
     world.call(again);
     until(&mut world, ("orders", 0), |reason| matches!(reason, Reason::Validating { .. }));
     world.call(again);

@@ -160,8 +160,9 @@ impl Inside {
             Command::Resume { partitions, .. } => {
                 consumer.resume(partitions).await.map_err(|error| error.to_string())
             }
-            Command::Seek { partition, to: SeekTo::Offset(offset), .. } => {
-                let sought = consumer.seek(&partition, Seek::Offset(offset)).await;
+            Command::Seek { partitions, to: SeekTo::Offset(offset), .. } => {
+                let partition = partitions.first().expect("it seeks one");
+                let sought = consumer.seek(partition, Seek::Offset(offset)).await;
                 sought.map_err(|error| error.to_string())
             }
             Command::Poll { .. } => match consumer.poll(Duration::ZERO).await {
