@@ -55,7 +55,11 @@ impl<C: Chunk> Shell<C> {
     /// time, as where connecting to each takes its time in vain: the bootstrap servers are asked
     /// (KIP-1102).
     pub(super) fn rebootstrap(&mut self) {
-        if self.metadata.forget_brokers() {
+        let is_heard = self.peers.desk.connections().any(|(_, connection)| connection.is_ready());
+        if is_heard {
+            // It throttles, and will answer.
+            self.arm(Alarm::Rebootstrap, self.config.rebootstrap_trigger_ms.max(1));
+        } else if self.metadata.forget_brokers() {
             self.rebootstrapping = true;
             self.outputs.push_back(Output::Warn(Warning::Rebootstrap));
         }

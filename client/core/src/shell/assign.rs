@@ -110,7 +110,7 @@ impl<C: Chunk> Shell<C> {
             wish.sought = None;
             self.positions.on_paused(id, paused);
             if let Some(to) = sought {
-                self.move_to(id, to);
+                self.move_to(&Partitions::from([id]), to);
             }
         }
     }

@@ -216,19 +216,29 @@ impl<C: Chunk> Shell<C> {
             self.done(call, Err(CallFault::NotAssigned(stranger.clone())));
             return;
         }
+        let owned = partitions.iter().filter_map(|partition| self.owned_by_name(partition));
+        self.move_to(&owned.collect(), to);
         for partition in partitions {
-            match self.owned_by_name(partition) {
-                Some(id) => self.move_to(id, to),
-                None => self.wish_seek(partition, to),
+            if self.owned_by_name(partition).is_none() {
+                self.wish_seek(partition, to);
             }
         }
         self.done(call, Ok(Answer::Done));
     }
 
-    /// Moves the position of an owned partition.
-    pub(super) fn move_to(&mut self, id: TopicIdPartition, to: SeekTo) {
+    /// Moves the positions of owned partitions.
+    pub(super) fn move_to(&mut self, ids: &Partitions, to: SeekTo) {
+        if ids.is_empty() {
+            return;
+        }
+        self.end_leases(ids);
+        for id in ids {
+            self.move_one_to(*id, to);
+        }
+    }
+
+    fn move_one_to(&mut self, id: TopicIdPartition, to: SeekTo) {
         self.stop_fetching(id);
-        self.end_leases(&Partitions::from([id]));
         let place = match to {
             SeekTo::Offset(offset) => Some(Committed::at(offset)),
             SeekTo::OffsetAndEpoch(offset, epoch) => {
