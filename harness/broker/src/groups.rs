@@ -230,7 +230,6 @@ impl State {
         let Some(shell) = self.groups.groups.get_mut(group) else { return };
         shell.coordinator = coordinator;
         shell.brain = Group::replay(&shell.log);
-        shell.patterns.fail_over();
         let orders = shell.brain.loaded(&config);
         if coordinator.is_some() {
             self.obey(group, orders);
@@ -267,6 +266,11 @@ impl State {
         self.group_mut(group);
         let shell = self.groups.groups.get_mut(group).expect("it was just made");
         let step = run(&mut shell.brain, &self.topic_words);
+        for record in &step.records {
+            if let Record::MemberRemoved(member) = record {
+                shell.patterns.forget(*member);
+            }
+        }
         shell.log.extend(step.records);
         if shell.log.len() > shell.compacted + COMPACT_AFTER_RECORDS {
             compact(&mut shell.log);

@@ -8,9 +8,10 @@
 //! current-thread runtime under paused time a run is the same each time.
 //!
 //! What it does not have, each refused in its own way: classic groups (`JoinGroup` and its kin are
-//! not advertised), static members and subscription by regular expression (`INVALID_REQUEST`),
-//! transactions (`TRANSACTIONAL_ID_AUTHORIZATION_FAILED`), fetch sessions (every answer is
-//! sessionless), authentication and TLS. Replicas share one log, so nothing is ever under-replicated
+//! not advertised), static members (`INVALID_REQUEST`), transactions
+//! (`TRANSACTIONAL_ID_AUTHORIZATION_FAILED`), fetch sessions (every answer is sessionless),
+//! authentication and TLS. A subscription by regular expression is read by the crate `regex`, whose
+//! syntax is nearly RE2's. Replicas share one log, so nothing is ever under-replicated
 //! and every `acks` but 0 means the same.
 //!
 //! It is for tests and trusts its peers so far: a frame is bounded before it is read, but an array's

@@ -4,8 +4,10 @@
 //! Decides when a pattern is resolved: with the first heartbeat that names it, which is answered
 //! without it; again with a heartbeat, once topics came or went and [`REFRESH_PAUSE`] has passed, or
 //! after `group.consumer.regex.refresh.interval.ms`. What was found counts from the member's next
-//! heartbeat on. Source: `GroupMetadataManager.maybeUpdateRegularExpressions` of Apache Kafka 4.3.1,
-//! whose resolution is a task of its own.
+//! heartbeat on, and for as long as a member has the pattern: a coordinator that fails over finds it
+//! in its log (`ConsumerGroupRegularExpression`). Source:
+//! `GroupMetadataManager.maybeUpdateRegularExpressions` and `.replay` of Apache Kafka 4.3.1, whose
+//! resolution is a task of its own.
 
 use evenkeel_spec::words::{Heartbeat, HeartbeatEpoch, MemberId, Pattern, TopicName};
 use regex::Regex;
@@ -41,7 +43,11 @@ struct Resolved {
 
 /// A pattern as this broker reads it: for whole names. `regex` has RE2's syntax.
 pub(crate) fn compiled(pattern: &str) -> Result<Regex, regex::Error> {
-    Regex::new(&format!("^(?:{pattern})$"))
+    // By itself first: `a)|(b` is none, though it is one within the group.
+    Regex::new(pattern)?;
+    // What ends with a comment, `(?x)a # note`, ends with its line.
+    let (whole, line) = (format!("^(?:{pattern})$"), format!("^(?:{pattern}\n)$"));
+    Regex::new(&whole).or_else(|_| Regex::new(&line))
 }
 
 impl Patterns {
@@ -54,7 +60,7 @@ impl Patterns {
     ) -> Heartbeat {
         let mut heard = Heartbeat { pattern: None, ..heartbeat.clone() };
         if heartbeat.epoch == HeartbeatEpoch::Leave {
-            self.members.remove(&heartbeat.member);
+            self.forget(heartbeat.member);
             return heard;
         }
         let said = self.members.entry(heartbeat.member).or_default();
@@ -66,6 +72,8 @@ impl Patterns {
             Some(Pattern::Ended) => said.pattern = None,
             None => {}
         }
+        self.forget_unsaid();
+        let said = self.members.entry(heartbeat.member).or_default();
         let mut subscription = said.names.clone();
         if let Some(resolved) = said.pattern.as_ref().and_then(|of| self.resolved.get(of)) {
             subscription.extend(resolved.matching.iter().cloned());
@@ -85,9 +93,18 @@ impl Patterns {
         self.members.get(&member).map(|said| (&said.names, said.pattern.as_deref()))
     }
 
-    /// What was found is in the coordinator's memory only.
-    pub(crate) fn fail_over(&mut self) {
-        self.resolved.clear();
+    /// The member has left or was evicted: whoever joins by its id says everything anew.
+    pub(crate) fn forget(&mut self, member: MemberId) {
+        self.members.remove(&member);
+        self.forget_unsaid();
+    }
+
+    /// What was found goes with the last member of its pattern.
+    fn forget_unsaid(&mut self) {
+        let is_said = |pattern: &Arc<str>| {
+            self.members.values().any(|said| said.pattern.as_ref() == Some(pattern))
+        };
+        self.resolved.retain(|pattern, _| is_said(pattern));
     }
 
     fn refresh(&mut self, pattern: Arc<str>, topics: &BTreeSet<TopicName>, refresh: Duration) {
@@ -111,7 +128,7 @@ const REFRESH_PAUSE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
-    use super::Patterns;
+    use super::{Patterns, compiled};
     use evenkeel_spec::words::{
         Epoch, Heartbeat, HeartbeatEpoch, MemberId, Pattern, Subscription, TopicName,
     };
@@ -156,10 +173,34 @@ mod tests {
         advance(Duration::from_secs(1)).await;
         assert_eq!(hear(&mut patterns, &topics, None, None), None, "it resolves now");
         assert_eq!(hear(&mut patterns, &topics, None, None), Some(names(&["a1", "a3"])));
-        patterns.fail_over();
-        assert_eq!(hear(&mut patterns, &topics, None, Some(&["b"])), Some(names(&["b"])));
-        assert_eq!(hear(&mut patterns, &topics, None, None), Some(names(&["a1", "a3", "b"])));
+        let both = Some(names(&["a1", "a3", "b"]));
+        assert_eq!(hear(&mut patterns, &topics, None, Some(&["b"])), both);
         assert_eq!(hear(&mut patterns, &topics, Some(Pattern::Ended), None), Some(names(&["b"])));
         assert_eq!(patterns.said(MemberId(0)), Some((&names(&["b"]), None)));
+        let matching = Some(Pattern::Matching("a.".into()));
+        assert_eq!(hear(&mut patterns, &topics, matching, None), None, "its last member was gone");
+        assert_eq!(hear(&mut patterns, &topics, None, None), both);
+        patterns.forget(MemberId(0));
+        assert_eq!(hear(&mut patterns, &topics, None, Some(&["b"])), Some(names(&["b"])));
+        assert_eq!(patterns.said(MemberId(0)), Some((&names(&["b"]), None)), "it is another one");
+    }
+
+    #[test]
+    fn a_pattern_is_one_by_itself_and_matches_whole_names() {
+        for none in ["a)|(b", "t(", "a\\", "(?x)a # note\n)|(b"] {
+            assert!(compiled(none).is_err(), "{none}");
+        }
+        for (pattern, matching, other) in [
+            ("a|ab", "ab", "abc"),
+            ("(?x)a # note", "a", "ab"),
+            ("(?x)a # note\n", "a", "a#note"),
+            ("(?i)a", "A", "AA"),
+            ("a$", "a", "a\n"),
+            ("a#", "a#", "a"),
+        ] {
+            let regex = compiled(pattern).expect("it is one");
+            assert!(regex.is_match(matching), "{pattern} {matching}");
+            assert!(!regex.is_match(other), "{pattern} {other}");
+        }
     }
 }

@@ -169,14 +169,7 @@ impl State {
         name: &str,
         new: &NewTopic,
     ) -> Result<(u32, u32), (ErrorCode, String)> {
-        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        if name.is_empty() || name.len() > TOPIC_NAME_MAX || !name.chars().all(legal) {
-            let reason = format!("must be 1 to {TOPIC_NAME_MAX} of [a-zA-Z0-9._-]");
-            return Err((ErrorCode::InvalidTopicException, reason));
-        }
-        if name == "." || name == ".." {
-            return Err((ErrorCode::InvalidTopicException, "must not be . or ..".to_owned()));
-        }
+        validate_name(name).map_err(|reason| (ErrorCode::InvalidTopicException, reason))?;
         if self.topics.contains_key(&TopicName::from(name)) {
             return Err((ErrorCode::TopicAlreadyExists, "exists already".to_owned()));
         }
@@ -349,4 +342,16 @@ impl Partition {
         self.leader_epoch += 1;
         self.log.begin_epoch(self.leader_epoch);
     }
+}
+
+/// Whether a topic may have this name, else why not: `Topic.validate` of Apache Kafka 4.3.1.
+pub(crate) fn validate_name(name: &str) -> Result<(), String> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if name.is_empty() || name.len() > TOPIC_NAME_MAX || !name.chars().all(legal) {
+        return Err(format!("must be 1 to {TOPIC_NAME_MAX} of [a-zA-Z0-9._-]"));
+    }
+    if name == "." || name == ".." {
+        return Err("must not be . or ..".to_owned());
+    }
+    Ok(())
 }

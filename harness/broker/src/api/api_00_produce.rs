@@ -1,6 +1,8 @@
 //! `Produce` (key 0): appends one batch a partition. Idempotent producers work (retries are
-//! recognised); transactions are refused. `acks=0` gets no answer; other values all mean
-//! the same, since replicas share one log.
+//! recognised); transactions are refused. `acks=0` gets no answer, and the end of the connection
+//! if a partition failed; other values all mean the same, since replicas share one log.
+//!
+//! Source: `KafkaApis.handleProduceRequest` of Apache Kafka 4.3.1.
 
 use super::{Api, Call, number};
 use crate::batch;
@@ -32,12 +34,18 @@ impl Api for Produce {
             return Some(Self::refuse(&request, call.version, ErrorCode::InvalidRequiredAcks));
         }
         if request.transactional_id.is_some() {
+            call.disconnects = request.acks == 0;
             let error = ErrorCode::TransactionalIdAuthorizationFailed;
-            return Some(Self::refuse(&request, call.version, error));
+            let refused = Self::refuse(&request, call.version, error);
+            return (request.acks != 0).then_some(refused);
         }
         let mut state = call.state();
         let responses: Vec<_> =
             request.topic_data.iter().map(|data| topic(&mut state, call, data)).collect();
+        let failed = |p: &PartitionProduceResponse| p.error_code != 0;
+        let failed = responses.iter().flat_map(|t| &t.partition_responses).any(failed);
+        // Who wants no answer learns by this that something failed.
+        call.disconnects = request.acks == 0 && failed;
         let moved = |p: &PartitionProduceResponse| p.current_leader.leader_id.0 >= 0;
         let endpoints = if responses.iter().flat_map(|t| &t.partition_responses).any(moved) {
             endpoints(&state)

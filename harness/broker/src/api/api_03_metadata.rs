@@ -2,7 +2,7 @@
 //! topic only if both sides allow it.
 
 use super::{Api, Call};
-use crate::state::{NewTopic, Partition, State};
+use crate::state::{NewTopic, Partition, State, validate_name};
 use crate::wire;
 use evenkeel_spec::words::{ErrorCode, TopicName};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
@@ -87,7 +87,8 @@ fn one(state: &mut State, asked: &MetadataRequestTopic, create: bool) -> Metadat
     };
     if !state.topics.contains_key(&name) {
         if !(create && state.config.auto_create_topics) {
-            return refused(asked, ErrorCode::UnknownTopicOrPartition);
+            let unknown = validate_name(name.as_str()).map(|()| ErrorCode::UnknownTopicOrPartition);
+            return refused(asked, unknown.unwrap_or(ErrorCode::InvalidTopicException));
         }
         if let Err((error, _)) = state.create_topic(name.as_str(), NewTopic::default()) {
             return refused(asked, error);

@@ -58,6 +58,8 @@ pub(crate) struct Call<'a> {
     pub(crate) client_host: String,
     /// What the handler answered, in the protocol's words.
     pub(crate) answered: Option<AnswerWords>,
+    /// Whether the connection ends where there is no answer to this request.
+    pub(crate) disconnects: bool,
     /// The last answer's buffer, to be used again.
     pub(crate) spare: BytesMut,
 }
@@ -78,6 +80,7 @@ impl<'a> Call<'a> {
             client_id: StrBytes::default(),
             client_host,
             answered: None,
+            disconnects: false,
             spare: BytesMut::new(),
         }
     }
@@ -158,7 +161,7 @@ pub(crate) async fn dispatch(call: &mut Call<'_>, frame: Bytes) -> Result<Outcom
     let key = head.get_i16();
     call.version = head.get_i16();
     call.correlation_id = head.get_i32();
-    call.answered = None;
+    (call.answered, call.disconnects) = (None, false);
     *call.state().counts.requests.entry(key).or_default() += 1;
     if key == ApiKey::ApiVersions as i16 && !supports::<api_18_api_versions::ApiVersions>(call) {
         let frame = api_18_api_versions::unsupported(call)?;
@@ -277,7 +280,8 @@ fn finish<A: Api>(
     response: Option<A::Response>,
     throttle: Duration,
 ) -> Result<Outcome, Refusal> {
-    let Some(mut response) = response else { return Ok(Outcome::Nothing) };
+    let nothing = if call.disconnects { Outcome::Disconnect } else { Outcome::Nothing };
+    let Some(mut response) = response else { return Ok(nothing) };
     if !throttle.is_zero() {
         A::throttle(&mut response, i32::try_from(throttle.as_millis()).unwrap_or(i32::MAX));
     }

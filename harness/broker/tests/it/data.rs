@@ -1,6 +1,6 @@
 //! Produce, fetch, metadata, offsets and malformed frames, over TCP and in memory.
 
-use crate::peer::{Fetch, in_memory, name, records, tcp, uuid};
+use crate::peer::{Fetch, in_memory, name, produce_request, records, tcp, uuid};
 use evenkeel_broker::{Cluster, Refusal};
 use evenkeel_spec::words::{ErrorCode, NodeId, Offset};
 use kafka_protocol::messages::api_versions_request::ApiVersionsRequest;
@@ -8,6 +8,7 @@ use kafka_protocol::messages::list_offsets_request::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
 use kafka_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
+use kafka_protocol::protocol::StrBytes;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -206,4 +207,42 @@ async fn a_killed_node_refuses_connections_and_its_partitions_move() {
     cluster.start_node(node).await.expect("the port is free");
     let (_, data) = tcp(addr).await.fetch(Fetch::of("t", 0, 0)).await;
     assert_eq!(data.error_code, ErrorCode::NotLeaderOrFollower.number());
+}
+
+#[tokio::test]
+async fn who_wants_no_answer_is_disconnected_when_a_partition_failed() {
+    let cluster = cluster(1);
+    let unanswered = |topic, index| produce_request(topic, index, &["a"]).with_acks(0);
+    let mut peer = in_memory(&cluster, 1);
+    peer.send(9, &unanswered("t", 0)).await.expect("it listens");
+    assert_eq!(peer.produce("t", 0, &["b"]).await.base_offset, 1, "it was appended and goes on");
+    let id = kafka_protocol::messages::TransactionalId(StrBytes::from_static_str("x"));
+    for failing in [
+        unanswered("t", 9),
+        unanswered("none", 0),
+        unanswered("t", 0).with_transactional_id(Some(id)),
+    ] {
+        let mut peer = in_memory(&cluster, 1);
+        peer.send(9, &failing).await.expect("it listens");
+        assert!(peer.is_closed().await, "{failing:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_no_topic_may_have_is_told_as_that_with_and_without_creation() {
+    for creates in ["false", "true"] {
+        let cluster = Cluster::builder().set("auto.create.topics.enable", creates).build();
+        let cluster = cluster.expect("a good configuration");
+        let mut peer = in_memory(&cluster, 1);
+        let long = "t".repeat(250);
+        for illegal in ["", ".", "..", "a b", "ä", &long] {
+            let topic = MetadataRequestTopic::default().with_name(Some(name(illegal)));
+            let asked = MetadataRequest::default()
+                .with_topics(Some(vec![topic]))
+                .with_allow_auto_topic_creation(true);
+            let answer = peer.ask(12, &asked).await;
+            let code = answer.topics[0].error_code;
+            assert_eq!(code, ErrorCode::InvalidTopicException.number(), "{illegal:?} {creates}");
+        }
+    }
 }

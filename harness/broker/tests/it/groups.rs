@@ -318,6 +318,46 @@ async fn what_a_heartbeat_may_not_say_is_refused() {
     assert!(!named.member_id.expect("the new id").is_empty());
 }
 
+/// A heartbeat of a member that subscribes by this pattern alone.
+fn join_by(member: &str, pattern: &str) -> ConsumerGroupHeartbeatRequest {
+    let by_name = join(member).with_subscribed_topic_names(None);
+    by_name.with_subscribed_topic_regex(Some(text(pattern)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_moved_coordinator_knows_what_patterns_match() {
+    let cluster = cluster(3);
+    let mut peer = at_coordinator(&cluster);
+    let epoch = peer.ask(1, &join_by("a", "t.*")).await.member_epoch;
+    let answer = peer.ask(1, &stay("a", epoch)).await;
+    assert_eq!(assigned(&answer).map(|partitions| partitions.len()), Some(4));
+    let old = cluster.coordinator("g").expect("a node is alive");
+    cluster.move_coordinator("g", NodeId(old.0 % 3 + 1)).expect("an alive node");
+    let before = cluster.describe_group("g").expect("it is loaded").epoch;
+    // As after a refusal: everything is said again.
+    let again = join_by("a", "t.*").with_member_epoch(answer.member_epoch);
+    let told = at_coordinator(&cluster).ask(1, &again).await;
+    assert_eq!(told.error_code, 0);
+    assert_eq!(cluster.describe_group("g").expect("it is loaded").epoch, before);
+    assert_ne!(assigned(&told), Some(vec![]), "nothing is revoked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_evicted_members_pattern_is_forgotten() {
+    let cluster = cluster(1);
+    cluster.create_topic("other", 1).expect("it is a new one");
+    let mut peer = at_coordinator(&cluster);
+    let epoch = peer.ask(1, &join_by("a", "t")).await.member_epoch;
+    assert_eq!(assigned(&peer.ask(1, &stay("a", epoch)).await).map(|all| all.len()), Some(4));
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert!(cluster.describe_group("g").expect("it was").members.is_empty());
+    let other = join("a").with_subscribed_topic_names(Some(vec![name("other")]));
+    let joined = peer.ask(1, &other).await;
+    assert_eq!(assigned(&joined).map(|partitions| partitions.len()), Some(1));
+    let later = peer.ask(1, &stay("a", joined.member_epoch)).await;
+    assert_eq!((later.member_epoch, assigned(&later)), (joined.member_epoch, None));
+}
+
 #[tokio::test(start_paused = true)]
 async fn only_an_empty_group_is_deleted() {
     let cluster = cluster(1);
