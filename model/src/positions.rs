@@ -254,7 +254,7 @@ impl System for Slice {
     }
 
     fn sometimes(&self) -> Vec<(&'static str, Condition<Self>)> {
-        bounds::reached()
+        (self.sometimes)()
     }
 }
 

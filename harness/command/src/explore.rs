@@ -1,11 +1,12 @@
 //! `evenkeel explore`: stateright's Explorer on one slice.
 
 use super::check::{AnySlice, Told};
-use super::output::print;
+use super::output::{print, print_json};
 use super::signal::Ends;
-use super::{Failure, Outcome};
+use super::{Failure, Format, Outcome};
+use serde_json::json;
 use stateright::{Model, Property};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 
 /// Walk through a small world step by step in a web browser (stateright's Explorer).
 ///
@@ -16,24 +17,29 @@ use std::net::TcpListener;
 pub(super) struct Args {
     /// The slice to walk through.
     slice: String,
-    /// The TCP port to serve on, on this machine only.
+    /// The TCP port to serve on, on this machine only; 0 takes any that is free.
     #[arg(long, default_value_t = 3000)]
     port: u16,
 }
 
-pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
+pub(super) fn run(args: &Args, format: Format) -> Result<Outcome, Failure> {
     let slice = AnySlice::named(std::slice::from_ref(&args.slice))?.remove(0);
-    let address = ("127.0.0.1", args.port);
     // The Explorer panics where it cannot listen.
     let taken = |error| {
         let sentence = "stop what listens there, or choose another with --port";
         Failure::World(format!("cannot listen on port {}: {error}; {sentence}", args.port))
     };
-    drop(TcpListener::bind(address).map_err(taken)?);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port)).map_err(taken)?;
+    let address = listener.local_addr()?;
+    drop(listener);
+    let url = format!("http://localhost:{}", address.port());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(async {
         let mut ends = Ends::listen()?;
-        print(&format!("{} at http://localhost:{} (Ctrl-C ends it)\n", args.slice, args.port))?;
+        match format {
+            Format::Human => print(&format!("{} at {url} (Ctrl-C ends it)\n", args.slice))?,
+            Format::Json => print_json(&json!({"url": url}))?,
+        }
         // It serves until the process ends.
         std::thread::spawn(move || match slice {
             AnySlice::Group(slice) => drop(Shown(slice).checker().serve(address)),

@@ -129,7 +129,10 @@ fn main() -> ExitCode {
         Ok(jaeger) => jaeger,
         Err(failure) => return ExitCode::from(code(Err(failure))),
     };
-    let code = code(cli.run(jaeger.as_ref()));
+    let result = cli.run(jaeger.as_ref());
+    // Whoever has to type it again waits for no page.
+    let jaeger = jaeger.filter(|_| !matches!(result, Err(Failure::Usage(_))));
+    let code = code(result);
     // What the job found is said already, and is the exit code whatever becomes of the page.
     if let Some(Err(failure)) = jaeger.map(|jaeger| jaeger.stay()) {
         output::complain(&failure);
@@ -157,7 +160,7 @@ impl Cli {
             None => main_job::run(format),
             Some(Command::Check(args)) => check::run(&args, format),
             Some(Command::Replay(args)) => replay::run(&args, format),
-            Some(Command::Explore(args)) => explore::run(&args),
+            Some(Command::Explore(args)) => explore::run(&args, format),
             Some(Command::Validate(args)) => validate::run(&args, format),
             Some(Command::Questions(args)) => questions::run(&args, format),
             Some(Command::Bench(args)) => bench::run(&args, format),

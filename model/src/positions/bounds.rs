@@ -16,6 +16,8 @@ pub struct Slice {
     pub budget: Budget,
     /// The fault seeded into the machine.
     pub mutant: Option<Mutant>,
+    /// What must be reached, else the slice shows nothing.
+    pub sometimes: fn() -> Vec<(&'static str, Condition<Slice>)>,
 }
 
 /// What may still be done.
@@ -39,7 +41,7 @@ pub struct Budget {
 #[must_use]
 pub fn positions() -> Slice {
     let budget = Budget { appends: 2, elections: 2, losses: 1, moves: 2 };
-    Slice { name: "positions", budget, mutant: None }
+    Slice { name: "positions", budget, mutant: None, sometimes: reached }
 }
 
 impl Slice {

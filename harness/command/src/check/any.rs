@@ -66,15 +66,25 @@ impl AnySlice {
         }
     }
 
-    /// How many faults may happen on one path; the loop has none.
+    /// How many faults may happen on one path; the loop has none. What a slice must reach is meant
+    /// for its own bound: with less than that nothing is asked for.
     pub(super) fn limit_faults(&mut self, faults: u8) {
         match self {
-            Self::Group(slice) => slice.budget.faults = faults,
-            Self::Requests(slice) => slice.budget.faults = faults,
-            Self::Positions(slice) => slice.budget.losses = faults,
+            Self::Group(slice) => lower(&mut slice.budget.faults, &mut slice.sometimes, faults),
+            Self::Requests(slice) => lower(&mut slice.budget.faults, &mut slice.sometimes, faults),
+            Self::Positions(slice) => {
+                lower(&mut slice.budget.losses, &mut slice.sometimes, faults);
+            }
             Self::Turn(_) => {}
         }
     }
+}
+
+fn lower<C>(bound: &mut u8, sometimes: &mut fn() -> Vec<C>, faults: u8) {
+    if faults < *bound {
+        *sometimes = Vec::new;
+    }
+    *bound = faults;
 }
 
 /// A small world that can be told to a person.

@@ -28,6 +28,9 @@ pub(crate) struct Examined {
     pub(crate) always_can_settle: bool,
     /// No fair run goes round for ever.
     pub(crate) converges_fairly: bool,
+    /// How much must be reached; with a lowered bound nothing.
+    #[serde(skip)]
+    pub(crate) asked: usize,
     /// What must be reached and was not.
     pub(crate) unreached: Vec<&'static str>,
     /// Everything, liveness included.
@@ -142,6 +145,7 @@ fn examine_one<S: Told>(
         settles,
         always_can_settle,
         converges_fairly,
+        asked: exploration.sometimes().len(),
         unreached,
         seconds,
         transitions_per_second: summary.transitions as f64 / explored,

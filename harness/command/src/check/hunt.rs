@@ -1,11 +1,13 @@
 //! Every seeded fault must be found, by what is named for it.
 
+use super::super::Failure;
 use super::super::output::bar;
 use super::any::{AnySlice, Told};
 use super::on_two_threads;
 use evenkeel_model::mutants::{self, Seeded, Verdict};
 use evenkeel_model::{positions, requests};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// One fault, and whether it was found.
 #[derive(Debug, Serialize)]
@@ -23,6 +25,24 @@ pub(super) struct Hunt {
     pub(super) steps: usize,
     /// That path.
     pub(super) path: Vec<String>,
+}
+
+/// Whether a fault is seeded in each of the slices that were named. Errors: where there is none.
+pub(super) fn all_seeded(slices: &[AnySlice], named: &[String]) -> Result<(), Failure> {
+    let group = mutants::mutants().into_iter().map(|seeded| seeded.slice.name);
+    let requests = requests::mutants::mutants().into_iter().map(|seeded| seeded.slice.name);
+    let turn = requests::mutants::of_turn().into_iter().map(|seeded| seeded.slice.name);
+    let seeded: BTreeSet<_> = group.chain(requests).chain(turn).collect();
+    let is_bare = |slice: &&AnySlice| {
+        !seeded.contains(slice.name()) && named.iter().any(|name| name == slice.name())
+    };
+    slices.iter().find(is_bare).map_or(Ok(()), |slice| {
+        let known = seeded.iter().copied().collect::<Vec<_>>().join(", ");
+        let name = slice.name();
+        Err(Failure::Usage(format!(
+            "--mutants: no fault is seeded in {name}; there are in {known}"
+        )))
+    })
 }
 
 /// Hunts every seeded fault that lives in one of these slices, two at a time.

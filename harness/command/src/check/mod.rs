@@ -10,7 +10,7 @@ use super::{Failure, Format, Outcome};
 pub(super) use any::{AnySlice, Told};
 use cross::{Crossed, cross};
 pub(super) use examine::{Examined, examine};
-use hunt::{Hunt, hunt};
+use hunt::{Hunt, all_seeded, hunt};
 use serde::Serialize;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -35,8 +35,10 @@ pub(super) struct Args {
     #[arg(long)]
     stateright: bool,
     /// How many faults may happen on one path, instead of each slice's own bound. Two members with
-    /// two faults are six million states: minutes, and gigabytes.
+    /// two faults are six million states: minutes, and gigabytes. Below a slice's own bound nothing is
+    /// asked to be reached. Seeded faults have worlds, and bounds, of their own.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=3))]
+    #[arg(conflicts_with = "mutants")]
     faults: Option<u8>,
 }
 
@@ -94,6 +96,9 @@ pub(super) fn run(args: &Args, format: Format) -> Result<Outcome, Failure> {
     if let Some(faults) = args.faults {
         slices.iter_mut().for_each(|slice| slice.limit_faults(faults));
     }
+    if args.mutants {
+        all_seeded(&slices, &args.slices)?;
+    }
     let examined = examine(&slices, &[]);
     let mutants = args.mutants.then(|| hunt(&slices));
     let stateright = args.stateright.then(|| cross(&slices));
@@ -137,7 +142,11 @@ fn slice_table(slices: &[Examined]) -> String {
             yes(slice.settles),
             yes(slice.always_can_settle),
             yes(slice.converges_fairly),
-            if missing == 0 { "all".into() } else { format!("{missing} NOT") },
+            match (slice.asked, missing) {
+                (0, _) => "-".into(),
+                (_, 0) => "all".into(),
+                (_, missing) => format!("{missing} NOT"),
+            },
         ]);
     }
     table.text()

@@ -1,7 +1,7 @@
 //! Tells assignments as they change.
 
-use super::super::output::emit;
 use super::events;
+use super::writer::Writer;
 use evenkeel::{ListenerError, RebalanceContext, RebalanceListener, TopicPartition};
 use std::time::Duration;
 use tokio::time::sleep;
@@ -9,6 +9,7 @@ use tokio::time::sleep;
 /// Prints an event for each change.
 #[derive(Debug)]
 pub(super) struct Narrator {
+    pub(super) writer: Writer,
     pub(super) tells: bool,
     /// How long each callback takes.
     pub(super) takes: Duration,
@@ -23,7 +24,8 @@ impl Narrator {
             return Ok(());
         }
         // Whether anybody still reads is found out by the next records.
-        emit(&events::partitions(name, partitions)).map(drop).map_err(ListenerError::new)
+        let written = self.writer.write(events::partitions(name, partitions)).await;
+        written.map(drop).map_err(ListenerError::new)
     }
 }
 

@@ -4,20 +4,24 @@ mod events;
 mod explain;
 mod line;
 mod listener;
+mod run_file;
+mod writer;
 
-use super::output::{complain, emit, print};
+use super::output::complain;
 use super::signal::Ends;
 use super::{Failure, Format, Outcome};
 use evenkeel::{
     CloseReport, ConfigError, Consumer, ErrorCode, PartitionRecords, PollError, Records,
+    TopicPartition,
 };
 use explain::Explainer;
 use listener::Narrator;
+use run_file::RunFile;
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::timeout;
+use writer::Writer;
 
 /// Consume topics as a member of a group and print the records.
 ///
@@ -101,10 +105,16 @@ async fn consume(args: Args, format: Format) -> Result<Outcome, Failure> {
     };
     let committing = args.committing();
     let mut consumer = args.consumer(committing)?;
+    let writer = Writer::start()?;
     if style == Style::Events {
-        print(&events::startup_complete())?;
+        let (told, goes_on) = writer.write_until(&mut ends, events::startup_complete()).await;
+        told?;
+        if !goes_on {
+            return Ok(Outcome::Holds);
+        }
     }
     let narrator = Narrator {
+        writer: writer.clone(),
         tells: style == Style::Events,
         takes: Duration::from_millis(args.callback_ms.unwrap_or(0)),
     };
@@ -118,21 +128,22 @@ async fn consume(args: Args, format: Format) -> Result<Outcome, Failure> {
     };
     subscribed.map_err(|error| Failure::Usage(error.to_string()))?;
     let explainer = args.explain.map(|seconds| Explainer::new(Duration::from_secs(seconds)));
-    let (left, told) = (args.max_messages, BTreeSet::new());
-    let mut reader = Reader { committing, style, left, told, explainer };
+    let (left, told, uncommitted) = (args.max_messages, BTreeSet::new(), BTreeSet::new());
+    let written = writer.clone();
+    let mut reader = Reader { committing, style, left, told, explainer, writer, uncommitted };
     let read = reader.read(&mut consumer, &mut ends).await;
     // Whoever asks a second time does not want to wait any longer.
     let report = tokio::select! {
         biased;
-        () = ends.wait() => None,
+        () = written.asked(&mut ends) => None,
         report = consumer.close(CLOSE_MAX) => Some(report),
     };
     if style == Style::Events {
-        print(&events::shutdown_complete())?;
+        written.write_until(&mut ends, events::shutdown_complete()).await.0?;
     }
     read?;
-    report.iter().for_each(tell_losses);
-    Ok(Outcome::Holds)
+    report.as_ref().map_or(Ok(()), tell_losses)?;
+    Ok(reader.outcome())
 }
 
 /// Whether the client takes this for yes or no; else it has to say what is wrong with it.
@@ -173,7 +184,7 @@ impl Args {
         }
         if let Some(file) = &self.record {
             let wrong = |error| Failure::Usage(format!("--record {}: {error}", file.display()));
-            builder = builder.record_run(File::create(file).map_err(wrong)?);
+            builder = builder.record_run(RunFile::open(file).map_err(wrong)?);
         }
         builder.build().map_err(|error| match error {
             ConfigError::Background { .. } => Failure::World(error.to_string()),
@@ -193,6 +204,9 @@ struct Reader {
     told: BTreeSet<String>,
     /// Says why nothing arrives.
     explainer: Option<Explainer>,
+    writer: Writer,
+    /// Where something was printed and its commit failed.
+    uncommitted: BTreeSet<TopicPartition>,
 }
 
 /// What of one partition's records is taken.
@@ -213,10 +227,11 @@ async fn give_back(consumer: &mut Consumer, taken: &[Taken<'_>]) {
 
 impl Reader {
     async fn read(&mut self, consumer: &mut Consumer, ends: &mut Ends) -> Result<(), Failure> {
+        let writer = self.writer.clone();
         while self.left != Some(0) {
             let polled = tokio::select! {
                 biased;
-                () = ends.wait() => return Ok(()),
+                () = writer.asked(ends) => return Ok(()),
                 polled = consumer.poll(POLL_MAX) => polled,
             };
             let records = match polled {
@@ -230,7 +245,7 @@ impl Reader {
             if taken.is_empty() {
                 tokio::select! {
                     biased;
-                    () = ends.wait() => return Ok(()),
+                    () = writer.asked(ends) => return Ok(()),
                     () = self.explain(consumer) => continue,
                 }
             }
@@ -240,18 +255,30 @@ impl Reader {
                 Style::Lines => line::human(&taken),
                 Style::Json => line::json(&taken),
             };
-            let emitted = emit(&text);
-            if !matches!(emitted, Ok(true)) {
+            let (written, mut goes_on) = writer.write_until(ends, text).await;
+            if !matches!(written, Ok(true)) {
                 give_back(consumer, &taken).await;
-                return emitted.map(drop);
+                return written.map(drop);
             }
-            if self.committing == Committing::EachPoll
-                && !self.commit(consumer, ends, &taken).await?
-            {
+            if self.committing == Committing::EachPoll {
+                goes_on = self.commit(consumer, ends, goes_on, &taken).await?;
+            }
+            if !goes_on {
                 return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// Whether a bounded run did what it is for: each record that it counted is done with.
+    fn outcome(&self) -> Outcome {
+        let is_lost = self.left.is_some() && !self.uncommitted.is_empty();
+        if is_lost {
+            let partitions: Vec<_> = self.uncommitted.iter().map(ToString::to_string).collect();
+            let partitions = partitions.join(", ");
+            complain(&format_args!("not committed, so what was printed comes again: {partitions}"));
+        }
+        Outcome::of(!is_lost)
     }
 
     /// Says why nothing arrives, if that was asked for and it is time.
@@ -277,26 +304,40 @@ impl Reader {
         taken
     }
 
-    /// Commits what was taken. False: the command was asked to end meanwhile.
+    /// Commits what was taken. False: the command was asked to end meanwhile, or was before.
     async fn commit(
-        &self,
+        &mut self,
         consumer: &Consumer,
         ends: &mut Ends,
+        goes_on: bool,
         taken: &[Taken<'_>],
     ) -> Result<bool, Failure> {
         let mut commit = std::pin::pin!(consumer.commit_offsets(taken.iter().map(Taken::commits)));
         let (committed, goes_on) = tokio::select! {
             biased;
-            committed = &mut commit => (Some(committed), true),
-            () = ends.wait() => (timeout(CLOSE_MAX, commit).await.ok(), false),
+            committed = &mut commit, if goes_on => (Some(committed), true),
+            () = self.writer.asked(ends), if goes_on => {
+                (timeout(CLOSE_MAX, commit).await.ok(), false)
+            }
+            else => (timeout(CLOSE_MAX, commit).await.ok(), false),
         };
         let error = match committed {
             Some(Ok(())) => None,
             Some(Err(error)) => Some(error.to_string()),
             None => Some("not confirmed before the end".to_owned()),
         };
+        for taken in taken {
+            let partition = taken.records.partition();
+            if error.is_none() {
+                self.uncommitted.remove(partition);
+            } else {
+                self.uncommitted.insert(partition.clone());
+            }
+        }
         if self.style == Style::Events {
-            return Ok(emit(&events::offsets_committed(taken, error.as_deref()))? && goes_on);
+            let event = events::offsets_committed(taken, error.as_deref());
+            let (written, still) = self.writer.write_until(ends, event).await;
+            return Ok(written? && goes_on && still);
         }
         if let Some(error) = error {
             complain(&error);
@@ -341,16 +382,18 @@ impl Reader {
     }
 }
 
-/// Says what a close could not do.
-fn tell_losses(report: &CloseReport) {
+/// Says what a close could not do. Errors: there was nothing left to close.
+fn tell_losses(report: &CloseReport) -> Result<(), Failure> {
     if let Some(reason) = &report.died {
-        complain(&format_args!("the consumer ended by itself: {reason}"));
-    } else if !report.left {
+        return Err(Failure::World(format!("the consumer ended by itself: {reason}")));
+    }
+    if !report.left {
         complain(
             &"the coordinator did not confirm the leave in time: the group notices by the session \
               timeout, and records may come again",
         );
     }
+    Ok(())
 }
 
 const AUTO_COMMIT: &str = "enable.auto.commit";
@@ -368,11 +411,25 @@ Examples:
   evenkeel consume --bootstrap localhost:9092 --group g --topic orders --events
   evenkeel consume --bootstrap localhost:9092 --group g --topic orders --record run.jsonl
   evenkeel consume --bootstrap localhost:9092 --group g --topic orders --explain 10
-  evenkeel consume --bootstrap localhost:9092 --group g --topic orders --callback-ms 8000 --jaeger";
+  evenkeel consume --bootstrap localhost:9092 --group g --topic orders --callback-ms 8000 --jaeger
+
+Exit codes: 0 it ended as it was asked to; 1 with --max-messages: a commit of what was printed failed,
+so that it comes again; 2 wrong usage or configuration; 3 the world failed, or the consumer ended by
+itself.";
 
 #[cfg(test)]
 mod tests {
-    use super::{Args, Committing};
+    use super::{Args, Committing, Failure, tell_losses};
+    use evenkeel::CloseReport;
+
+    #[test]
+    fn a_consumer_that_died_is_a_failure_and_a_leave_that_nobody_confirmed_is_told() {
+        let mut report = CloseReport::default();
+        assert_eq!(tell_losses(&report), Ok(()));
+        report.died = Some("it panicked".into());
+        let told = Err(Failure::World("the consumer ended by itself: it panicked".into()));
+        assert_eq!(tell_losses(&report), told);
+    }
 
     fn committing(property: Option<&str>, events: bool, max_messages: Option<u64>) -> Committing {
         let properties = property.map(|value| ("enable.auto.commit".into(), value.into()));

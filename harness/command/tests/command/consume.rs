@@ -1,9 +1,10 @@
 //! `evenkeel consume` against the embedded broker, and against none.
 
-use crate::child::{Child, Ended, run};
+use crate::child::{Child, Ended, PATIENCE, run};
+use evenkeel::ErrorCode;
 use evenkeel_broker::{Before, Cluster, Request};
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -11,7 +12,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
+const OFFSET_COMMIT: i16 = 8;
+const CONSUMER_GROUP_HEARTBEAT: i16 = 68;
 const CONSUMER_GROUP_DESCRIBE: i16 = 69;
+/// What a pipe of Linux holds unless told otherwise.
+const PIPE_BYTES: usize = 65_536;
 
 /// A broker in this process, and the runtime that serves it.
 struct Broker {
@@ -46,6 +51,17 @@ impl Broker {
             committed.expect("the topic exists").map_or(0, |committed| committed.offset.0)
         });
         committed.sum()
+    }
+
+    /// Counts the requests of this key from now on.
+    fn count(&self, key: i16) -> Arc<AtomicUsize> {
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&count);
+        self.cluster.intercept(move |request: &Request| {
+            counted.fetch_add(usize::from(request.api_key == key), Ordering::Relaxed);
+            Before::Process
+        });
+        count
     }
 
     fn consume<'a>(&'a self, group: &'a str, more: &[&'a str]) -> Vec<&'a str> {
@@ -196,6 +212,75 @@ fn what_nobody_read_any_more_is_not_committed() {
 }
 
 #[test]
+fn who_does_not_read_holds_up_neither_heartbeats_nor_the_end_and_nothing_of_it_is_committed() {
+    // With events there is room for `startup_complete`: then a callback waits, else the records do.
+    for (signal, more, room) in [("TERM", [].as_slice(), 0), ("INT", &["--events"], 100)] {
+        let broker = Broker::start();
+        let heartbeats = broker.count(CONSUMER_GROUP_HEARTBEAT);
+        let (_unread, mut pipe) = std::io::pipe().expect("there are descriptors");
+        pipe.write_all(&vec![b'.'; PIPE_BYTES - room]).expect("that much fits");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+        command.args(broker.consume("g", more)).stdin(Stdio::null()).stdout(pipe);
+        let mut child = command.spawn().expect("the command starts");
+        let deadline = Instant::now() + PATIENCE;
+        let (mut code, mut is_asked) = (None, false);
+        while code.is_none() && Instant::now() < deadline {
+            // Two seconds of heartbeats: it has long been assigned everything.
+            if !is_asked && heartbeats.load(Ordering::Relaxed) >= 40 {
+                let id = child.id().to_string();
+                let sent = Command::new("kill").args([&format!("-{signal}"), &id]).status();
+                assert!(sent.expect("kill runs").success(), "it is gone already");
+                is_asked = true;
+            }
+            std::thread::yield_now();
+            code = child.try_wait().expect("it is ours").map(|status| status.code());
+        }
+        // One that has ended already refuses to be killed; that is as good.
+        let _ = child.kill();
+        child.wait().expect("it has ended");
+        assert!(is_asked, "no heartbeats: {more:?}");
+        assert_eq!(code, Some(Some(0)), "{signal} {more:?}");
+        assert_eq!(broker.committed("g"), 0, "{signal} {more:?}");
+        let group = broker.cluster.describe_group("g").expect("it was named");
+        assert!(group.members.is_empty(), "the member has left");
+    }
+}
+
+#[test]
+fn a_bounded_run_whose_commit_failed_has_found_something() {
+    let broker = Broker::start();
+    broker.cluster.intercept(|request: &Request| match request.api_key {
+        OFFSET_COMMIT => Before::Forge(ErrorCode::InvalidCommitOffsetSize),
+        _ => Before::Process,
+    });
+    let ended = run(&broker.consume("g", &["--max-messages", "10"]));
+    assert_eq!((ended.code, ended.out.lines().count()), (1, 10), "{}", ended.err);
+    assert!(ended.err.contains("comes again: orders-0, orders-1"), "{}", ended.err);
+    assert_eq!(broker.committed("g"), 0);
+}
+
+#[test]
+fn a_recording_is_kept_until_another_one_begins() {
+    let broker = Broker::start();
+    let file = std::env::temp_dir().join(format!("evenkeel-run-{}.jsonl", std::process::id()));
+    let path = file.to_str().expect("it is text");
+    let read = || std::fs::read_to_string(&file).expect("it is there");
+    std::fs::write(&file, "x".repeat(100_000)).expect("it is ours");
+    let record = ["--max-messages", "1", "--record", path];
+    let wrong = [&record[..], &["--property", "session.timeout.ms=1"]].concat();
+    assert_eq!(run(&broker.consume("g", &wrong)).code, 2);
+    assert_eq!(read().len(), 100_000);
+    assert_eq!(run(&broker.consume("g", &record)).code, 0);
+    let lines = read();
+    std::fs::remove_file(&file).expect("it is ours");
+    assert!(!lines.is_empty());
+    for line in lines.lines() {
+        let event: Value = serde_json::from_str(line).expect("nothing of the old one is left");
+        assert!(event.is_object(), "{line}");
+    }
+}
+
+#[test]
 fn a_bounded_run_commits_no_more_however_its_yes_is_spelled() {
     let broker = Broker::start();
     let yes = ["--max-messages", "3", "--property", "enable.auto.commit=True"];
@@ -249,13 +334,7 @@ fn while_nothing_arrives_explain_says_why_and_who_has_what_is_waited_for() {
         assert!(Instant::now() < deadline, "the first member joins");
         std::thread::yield_now();
     }
-    let described = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&described);
-    broker.cluster.intercept(move |request: &Request| {
-        let described = usize::from(request.api_key == CONSUMER_GROUP_DESCRIBE);
-        count.fetch_add(described, Ordering::Relaxed);
-        Before::Process
-    });
+    let described = broker.count(CONSUMER_GROUP_DESCRIBE);
     let args = broker.consume("g", &["--explain", "1", "--topic", "absent"]);
     let second = Child::start(&args);
     // By the third time it has joined, and the first two were told.

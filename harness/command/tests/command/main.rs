@@ -263,6 +263,43 @@ fn the_explorer_shows_actions_and_the_world_after_them() {
     }
 }
 
+#[test]
+fn the_explorer_tells_the_port_that_it_took_as_json() {
+    let mut explorer = Child::start(&["explore", SMALLEST, "--port", "0", "--format", "json"]);
+    let greeting: Value = serde_json::from_str(&explorer.line()).expect("it is one object");
+    let url = greeting["url"].as_str().expect("a text");
+    let port = url.strip_prefix("http://localhost:").and_then(|port| port.parse().ok());
+    let port: u16 = port.unwrap_or_else(|| panic!("{url} has no port"));
+    assert!(port > 0 && first_states(port).contains("\"action\""), "{url}");
+    explorer.signal("INT");
+    let ended = explorer.wait();
+    assert_eq!((ended.code, ended.out.as_str()), (0, ""));
+}
+
+#[test]
+fn a_slice_with_fewer_faults_than_it_is_made_for_need_not_reach_what_they_lead_to() {
+    for slice in [SMALLEST, "one-member"] {
+        let checked = run(&["check", slice, "--faults", "0"]);
+        assert_eq!(checked.code, 0, "{}{}", checked.out, checked.err);
+        let row = checked.out.lines().find(|line| line.starts_with(slice));
+        assert!(row.is_some_and(|row| row.trim_end().ends_with('-')), "{}", checked.out);
+    }
+}
+
+#[test]
+fn mutants_where_none_are_seeded_or_under_another_bound_are_wrong_usage() {
+    for slice in ["two-faults", "teardown"] {
+        let ended = run(&["check", slice, "--mutants"]);
+        assert_eq!((ended.code, ended.out.as_str()), (2, ""), "{}", ended.err);
+        for word in [slice, "no fault is seeded", "two-members"] {
+            assert!(ended.err.contains(word), "no {word} in: {}", ended.err);
+        }
+    }
+    let ended = run(&["check", SMALLEST, "--mutants", "--faults", "0"]);
+    assert_eq!((ended.code, ended.out.as_str()), (2, ""), "{}", ended.err);
+    assert!(ended.err.contains("cannot be used with"), "{}", ended.err);
+}
+
 /// What the Explorer shows after the initial state, as it came.
 fn first_states(port: u16) -> String {
     let deadline = Instant::now() + child::PATIENCE;

@@ -125,4 +125,8 @@ fn a_taken_port_exits_with_3_and_a_command_without_a_client_with_2() {
     let child = Child::start(&["replay", &format!("--jaeger={port}")]);
     assert_eq!(child.code(), 3);
     assert_eq!(Child::start(&["check", "--jaeger=0"]).code(), 2);
+    // It does not stay for a page that has nothing to show.
+    let wrong = ["consume", "--bootstrap", "localhost:9092", "--group", "g", "--topic", "t"];
+    let property = ["--property", "session.timeout.ms=1", "--jaeger=0"];
+    assert_eq!(Child::start(&[&wrong[..], &property].concat()).code(), 2);
 }
