@@ -31,8 +31,9 @@ pub(super) struct Hunt {
 pub(super) fn all_seeded(slices: &[AnySlice], named: &[String]) -> Result<(), Failure> {
     let group = mutants::mutants().into_iter().map(|seeded| seeded.slice.name);
     let requests = requests::mutants::mutants().into_iter().map(|seeded| seeded.slice.name);
+    let positions = positions::mutants::mutants().into_iter().map(|seeded| seeded.slice.name);
     let turn = requests::mutants::of_turn().into_iter().map(|seeded| seeded.slice.name);
-    let seeded: BTreeSet<_> = group.chain(requests).chain(turn).collect();
+    let seeded: BTreeSet<_> = group.chain(requests).chain(positions).chain(turn).collect();
     let is_bare = |slice: &&AnySlice| {
         !seeded.contains(slice.name()) && named.iter().any(|name| name == slice.name())
     };
