@@ -41,7 +41,7 @@ pub(super) fn all_seeded(slices: &[AnySlice], named: &[String]) -> Result<(), Fa
         let known = seeded.iter().copied().collect::<Vec<_>>().join(", ");
         let name = slice.name();
         Err(Failure::Usage(format!(
-            "--mutants: no fault is seeded in {name}; there are in {known}"
+            "--mutants: no fault is seeded in {name}; there are some in {known}"
         )))
     })
 }

@@ -288,7 +288,7 @@ fn a_slice_with_fewer_faults_than_it_is_made_for_need_not_reach_what_they_lead_t
 
 #[test]
 fn mutants_where_none_are_seeded_or_under_another_bound_are_wrong_usage() {
-    for slice in ["two-faults", "teardown"] {
+    for slice in ["two-faults", "deadlines"] {
         let ended = run(&["check", slice, "--mutants"]);
         assert_eq!((ended.code, ended.out.as_str()), (2, ""), "{}", ended.err);
         for word in [slice, "no fault is seeded", "two-members"] {
