@@ -233,12 +233,12 @@ pub(crate) async fn seek(
     partition: &TopicPartition,
     to: Seek,
 ) -> Result<(), PositionError> {
-    sought(link, BTreeSet::from([partition.clone()]), to).await?;
+    sought(link, &BTreeSet::from([partition.clone()]), to).await?;
     Ok(())
 }
 
 /// A seek on its way.
-pub(crate) fn sought(link: &Arc<Link>, partitions: BTreeSet<TopicPartition>, to: Seek) -> Call {
+pub(crate) fn sought(link: &Arc<Link>, partitions: &BTreeSet<TopicPartition>, to: Seek) -> Call {
     let to = match to {
         Seek::Offset(offset) => SeekTo::Offset(offset),
         Seek::OffsetAndEpoch(offset, epoch) => SeekTo::OffsetAndEpoch(offset, epoch),
@@ -246,7 +246,7 @@ pub(crate) fn sought(link: &Arc<Link>, partitions: BTreeSet<TopicPartition>, to:
         Seek::End => SeekTo::End,
     };
     // It replaces what a stream returned of them.
-    link.reading_elsewhere(&partitions, || {
+    link.reading_elsewhere(partitions, || {
         link.ask(|call| Command::Seek { call, partitions: partitions.clone(), to })
     })
 }

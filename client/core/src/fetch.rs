@@ -327,6 +327,11 @@ impl<C: Chunk> Fetcher<C> {
         stream.end.map(|end| end.0.saturating_sub(stream.returned.offset.0))
     }
 
+    /// The same of every partition for which it is known.
+    pub(crate) fn lags(&self) -> impl Iterator<Item = (TopicIdPartition, u64)> {
+        self.streams.keys().filter_map(|id| Some((*id, self.lag(*id)?)))
+    }
+
     /// How far the reading of a partition is that has a position.
     pub(crate) fn standing(&self, id: TopicIdPartition) -> Standing {
         match self.streams.get(&id) {

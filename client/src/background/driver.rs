@@ -260,7 +260,6 @@ impl Driver {
             self.asked.remove(call);
         }
         self.rebalances.on_command(&command);
-        self.metrics.on_command(&command);
         self.feed(command, Recorder::command, Shell::handle_command);
     }
 

@@ -21,11 +21,22 @@ impl Lease {
     }
 }
 
+/// More partitions than a member has records of at any one time.
+const LEASES_KEPT_MAX: usize = 1_024;
+
 /// The leases that last.
 #[derive(Debug, Default)]
 pub(super) struct Leases(BTreeMap<TopicPartition, Lease>);
 
 impl Leases {
+    /// A delivery begins: those before it were taken, and nobody looks at their leases again. They are
+    /// kept for their partitions' next records, but for so many partitions only.
+    pub(super) fn begin(&mut self) {
+        if self.0.len() > LEASES_KEPT_MAX {
+            self.0.clear();
+        }
+    }
+
     /// The lease of a partition, a new one if the last one ended.
     pub(super) fn of(&mut self, partition: &TopicPartition) -> Lease {
         match self.0.get(partition) {

@@ -197,7 +197,7 @@ impl Consumer {
         if let Some(stranger) = partitions.difference(assigned).next() {
             return Err(PositionError::NotAssigned { partition: stranger.clone() });
         }
-        let chosen = if partitions.is_empty() { assigned.clone() } else { partitions };
+        let chosen = if partitions.is_empty() { assigned } else { &partitions };
         context::sought(self.link(), chosen, to).await?;
         Ok(())
     }

@@ -1,9 +1,9 @@
 //! Metrics where the client is built without the feature `otel`: none.
 
 use super::Landed;
-use evenkeel_core::request::{Ended, Request, Response};
-use evenkeel_core::{Chunk, Command, ConnectionId, Role, Shell};
-use evenkeel_spec::words::{Offset, TopicPartition};
+use evenkeel_core::request::{Ended, Response};
+use evenkeel_core::{Chunk, ConnectionId, Role, Shell};
+use evenkeel_spec::words::TopicPartition;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -76,12 +76,6 @@ impl Metrics {
     pub(crate) fn flush(&self) {}
 
     pub(crate) fn on_answer<C>(&self, _: &Response<C>, _: Duration) {}
-
-    pub(crate) fn on_sent(&self, _: &Request) {}
-
-    pub(crate) fn on_command(&self, _: &Command) {}
-
-    pub(crate) fn on_delivered(&self, _: &TopicPartition, _: Offset) {}
 
     pub(crate) fn on_assigned(&self, _: &BTreeSet<TopicPartition>) {}
 

@@ -59,7 +59,7 @@
 //! | `poll.idle.ratio` | share of time that the application spends inside of `poll` | |
 //! | `node.request.latency` | a request on the wire | `api`, `node_id`, `outcome`, `error.type` |
 //! | `connection.count`, `connection.creation.total` | connections to brokers | `role` |
-//! | `fetch.manager.records.lag` | records behind the high watermark | `topic`, `partition` |
+//! | `fetch.manager.records.lag` | records behind the end of what can be read, as `current_lag` | `topic`, `partition` |
 //! | `fetch.manager.records.consumed.total` | records that were returned | |
 //! | `fetch.manager.buffered.bytes` * | fetched and not handed over | |
 //! | `fetch.manager.fetch.latency` | a fetch; brokers park those that find nothing | |

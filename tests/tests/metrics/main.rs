@@ -51,6 +51,25 @@ fn at(partition: u32) -> TopicPartition {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_lag_is_that_of_current_lag_also_after_a_reset() {
+    let _runs = Validated::begin();
+    let (cluster, reader) = (cluster(), Reader::new());
+    let builder = member(&cluster, &reader).property("auto.offset.reset", "latest");
+    let mut consumer = builder.build().expect("valid");
+    consumer.subscribe(["t"]).await.expect("subscribed");
+    consumer.poll(SECOND).await.expect("poll goes well");
+    let end = cluster.log_end("t", 0).expect("it exists");
+    cluster.delete_records("t", 0, end).expect("it exists");
+    consumer.seek(&at(0), Offset(0)).await.expect("it is assigned");
+    // The position is before the log's start: it becomes the log's end, and no record comes.
+    assert!(consumer.poll(2 * SECOND).await.expect("poll goes well").is_empty());
+    assert_eq!(consumer.current_lag(&at(0)).await, Ok(Some(0)));
+    let shown = reader.read();
+    assert_eq!(shown.of("fetch.manager.records.lag{partition=0,topic=t}"), 0.0);
+    assert!(consumer.close(SECOND).await.left);
+}
+
+#[tokio::test(start_paused = true)]
 async fn records_lags_and_buffers_are_counted_as_the_application_gets_on() {
     let _runs = Validated::begin();
     let (cluster, reader) = (cluster(), Reader::new());

@@ -40,7 +40,9 @@ use crate::{
 use accounts::Accounts;
 use assign::Manual;
 use diagnose::Began;
-use evenkeel_spec::words::{NodeId, Owner, Partitions, TopicId, TopicIdPartition, TopicName};
+use evenkeel_spec::words::{
+    NodeId, Owner, Partitions, TopicId, TopicIdPartition, TopicName, TopicPartition,
+};
 use peers::{Orders, Peers};
 pub use send::LaneDepth;
 use std::collections::{BTreeMap, VecDeque};
@@ -365,6 +367,12 @@ impl<C: Chunk> Shell<C> {
     #[must_use]
     pub fn role_of(&self, connection: ConnectionId) -> Option<Role> {
         self.peers.of(connection).map(|peer| self.peers.role(peer))
+    }
+
+    /// How many offsets lie between what a poll returns next of each partition and the end of what
+    /// can be read of it, where a fetch has told that.
+    pub fn lags(&self) -> impl Iterator<Item = (TopicPartition, u64)> {
+        self.fetcher.lags().map(|(id, lag)| (self.metadata.by_name(id), lag))
     }
 
     /// Bytes of memory that fetched records take, until all of one answer's of their partition were

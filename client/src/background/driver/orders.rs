@@ -130,7 +130,6 @@ impl Driver {
             return;
         }
         let piece = self.rebalances.on_sent(request_id, &request);
-        self.metrics.on_sent(&request);
         let (frame, sent) = self
             .codec
             .encode(request_id, request, &link.versions)
@@ -153,6 +152,7 @@ impl Driver {
     }
 
     fn deliver(&mut self, delivery: evenkeel_core::Delivery<Slice>) {
+        self.leases.begin();
         let leased = |part: Part<Slice>| LeasedPart {
             lease: self.leases.of(&part.partition),
             records: PartitionRecords::new(part.partition, part.records),
@@ -160,9 +160,6 @@ impl Driver {
             leader_epoch: part.leader_epoch,
         };
         let parts: Vec<_> = delivery.parts.into_iter().map(leased).collect();
-        for part in &parts {
-            self.metrics.on_delivered(part.records.partition(), part.next_offset);
-        }
         self.tell(Event::Deliver(Delivery { number: delivery.number, parts }));
     }
 

@@ -1,13 +1,13 @@
 //! What is looked up when somebody reads it: how deep lanes are, how far behind partitions are, how
 //! busy the background is.
 
-use super::lags::Lags;
 use super::queues::{Queue, Sizes};
 use super::share::Share;
 use super::{PREFIX, Who};
 use crate::background::micros;
 use evenkeel_core::request::queue::Lane;
 use evenkeel_core::{Chunk, ConnectionId, LaneDepth, Role, Shell};
+use evenkeel_spec::words::TopicPartition;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, Meter};
 use std::collections::BTreeMap;
@@ -19,7 +19,6 @@ use tokio::time::Instant;
 /// What the background shows. Gone with it: then its gauges show nothing.
 #[derive(Debug)]
 pub(super) struct Shown {
-    pub(super) lags: Lags,
     pub(super) assigned: u64,
     /// The share of the background's time in which it does not wait. Of real time, for it is the
     /// processor's.
@@ -33,12 +32,14 @@ pub(super) struct Shown {
     lanes: BTreeMap<Lane, LaneDepth>,
     buffered_bytes: u64,
     connections: BTreeMap<Role, u64>,
+    lags: Vec<(TopicPartition, u64)>,
+    /// When they were looked at last.
+    lags_at: Option<Instant>,
 }
 
 impl Default for Shown {
     fn default() -> Self {
         Self {
-            lags: Lags::default(),
             assigned: 0,
             busy: Share::new(processor_time()),
             woken: None,
@@ -47,6 +48,8 @@ impl Default for Shown {
             lanes: BTreeMap::new(),
             buffered_bytes: 0,
             connections: BTreeMap::new(),
+            lags: Vec::new(),
+            lags_at: None,
         }
     }
 }
@@ -66,6 +69,12 @@ impl Shown {
         for role in connections.filter_map(|connection| shell.role_of(*connection)) {
             *self.connections.entry(role).or_default() += 1;
         }
+        let now = Instant::now();
+        if self.lags_at.is_none_or(|at| now.duration_since(at) >= LAGS_PERIOD) {
+            self.lags_at = Some(now);
+            self.lags.clear();
+            self.lags.extend(shell.lags());
+        }
     }
 
     fn lane(&self, lane: Lane) -> LaneDepth {
@@ -79,6 +88,9 @@ impl Shown {
     }
 }
 
+/// There may be thousands of partitions, and thousands of turns a second; readers come once in seconds.
+const LAGS_PERIOD: Duration = Duration::from_millis(100);
+
 /// Real time as tokio's instants have it, also where tokio's clock is paused.
 pub(super) fn processor_time() -> Instant {
     Instant::from_std(RealInstant::now())
@@ -90,12 +102,12 @@ pub(super) fn show(meter: &Meter, shown: &Arc<Mutex<Shown>>, who: &Who) {
     gauge.each(
         "fetch.manager.records.lag",
         "{record}",
-        "Records between what was handed over and the high watermark.",
+        "Records between what was handed over and the end of what can be read.",
         |shown| {
-            let lags = shown.lags.known().map(|(partition, lag)| {
+            let lags = shown.lags.iter().map(|(partition, lag)| {
                 let topic = KeyValue::new("topic", partition.topic.as_str().to_owned());
                 let partition = KeyValue::new("partition", i64::from(partition.partition));
-                (lag, vec![topic, partition])
+                (*lag, vec![topic, partition])
             });
             lags.collect()
         },

@@ -10,7 +10,6 @@
 
 mod gauges;
 mod instruments;
-mod lags;
 mod measure;
 mod messaging;
 mod queues;
@@ -20,9 +19,9 @@ pub(crate) use queues::{Handling, Queue, Queued};
 
 use super::{Landed, Teller};
 use crate::background::micros;
-use evenkeel_core::request::{Ended, Request, Response};
-use evenkeel_core::{Chunk, Command, ConnectionId, Role, Shell};
-use evenkeel_spec::words::{Offset, TopicPartition};
+use evenkeel_core::request::{Ended, Response};
+use evenkeel_core::{Chunk, ConnectionId, Role, Shell};
+use evenkeel_spec::words::TopicPartition;
 use gauges::{Shown, locked, processor_time};
 use instruments::Instruments;
 use measure::{Measure, Measured};
@@ -156,43 +155,8 @@ impl Metrics {
                 self.measure(Measured::Committed(took, failed));
             }
             Response::Heartbeat(_) => self.measure(Measured::Heartbeat(took)),
-            Response::Fetch(fetched) => {
-                self.measure(Measured::Fetched(took));
-                let Some(mut shown) = self.shown() else { return };
-                for (partition, fetched) in fetched.iter().flatten() {
-                    if let Ok(fetched) = fetched
-                        && let Some(end) = fetched.high_watermark
-                    {
-                        shown.lags.on_end(*partition, end);
-                    }
-                }
-            }
+            Response::Fetch(_) => self.measure(Measured::Fetched(took)),
             _ => {}
-        }
-    }
-
-    /// A request goes out.
-    pub(crate) fn on_sent(&self, request: &Request) {
-        if let Request::Fetch(fetch) = request
-            && let Some(mut shown) = self.shown()
-        {
-            shown.lags.on_fetch(fetch);
-        }
-    }
-
-    /// The application asks for something.
-    pub(crate) fn on_command(&self, command: &Command) {
-        if let Command::Seek { partitions, .. } = command
-            && let Some(mut shown) = self.shown()
-        {
-            partitions.iter().for_each(|partition| shown.lags.on_seek(partition));
-        }
-    }
-
-    /// Records before this one are on their way to the application.
-    pub(crate) fn on_delivered(&self, partition: &TopicPartition, next: Offset) {
-        if let Some(mut shown) = self.shown() {
-            shown.lags.on_delivered(partition, next);
         }
     }
 
@@ -200,7 +164,6 @@ impl Metrics {
     pub(crate) fn on_assigned(&self, partitions: &BTreeSet<TopicPartition>) {
         if let Some(mut shown) = self.shown() {
             shown.assigned = partitions.len() as u64;
-            shown.lags.retain(partitions);
         }
     }
 
