@@ -153,6 +153,12 @@ fn client(mutant: ClientMutant) -> Seeded {
         M::RefusedLookupUntold => (bounds::whims(), Verdict::Broken(Rule::SpokeOutside)),
         M::RefusedLookupForgetsCommits => (refusing_lookup(), Verdict::Broken(Rule::Unanswered)),
         M::RefusedLookupBars => (bounds::whims(), Verdict::Broken(Rule::RefusedUnsubscribed)),
+        M::LossForgetsCommits => (bounds::commits(), Verdict::DoesNotSettle),
+        M::TwoHeartbeatsInFlight => (one(0), Verdict::Broken(Rule::HeartbeatsInFlight)),
+        M::ReleasedStaysReturned => {
+            (with_faults(bounds::two_members(), 0), Verdict::Broken(Rule::CommitSentUnowned))
+        }
+        M::FenceEndsCallback => (one(1), Verdict::Broken(Rule::CallbackNested)),
     };
     Seeded {
         name: format!("{mutant:?}"),

@@ -2,7 +2,9 @@
 //! test is about something else. Those of one group are held against each other, too. With `EVENKEEL_RUNS=<folder>` they are kept there.
 
 use evenkeel::{ConsumerBuilder, Counts, Kind, Lane};
-use evenkeel_harness::validate::{GroupVerdict, Run, Verdict, validate, validate_group};
+use evenkeel_harness::validate::{
+    Event, GroupVerdict, Run, Unjudged, Verdict, validate, validate_group,
+};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -42,7 +44,7 @@ impl Write for Recording {
     }
 }
 
-/// Holds a recorded run against the model; says how many events it has.
+/// Holds a recorded run against the model and the rules; says how many events it has.
 ///
 /// # Errors
 /// See [`Recording::check`].
@@ -50,11 +52,36 @@ pub fn check(text: &str) -> Result<usize, String> {
     let run = Run::parse(text).map_err(|error| format!("a recorded run: {error}"))?;
     let report = validate(&run);
     if report.verdict == Verdict::Permitted {
-        return Ok(report.events);
+        return match report.unjudged {
+            Some((line, why)) if !is_expected(&run, line, why) => {
+                Err(format!("the rules do not judge it from line {line} on: {why}"))
+            }
+            _ => Ok(report.events),
+        };
     }
     let last = (report.events + 1).saturating_sub(LINES_SHOWN);
     let lines: Vec<_> = text.lines().skip(last).take(LINES_SHOWN).collect();
     Err(format!("{}\nafter\n{}", report.verdict, lines.join("\n")))
+}
+
+/// Whether the run itself shows why the rules judge it no further: with any other reason a test would
+/// be green and show nothing.
+fn is_expected(run: &Run, line: usize, why: Unjudged) -> bool {
+    let mut before = run.entries.iter().take_while(|entry| entry.line < line);
+    let Some(at) = run.entries.iter().find(|entry| entry.line == line) else { return false };
+    match why {
+        Unjudged::Dropped => matches!(at.event, Event::Drop),
+        Unjudged::UnknownError => matches!(at.event, Event::Lost { .. }),
+        Unjudged::Overlaps => {
+            let subscribes = |event: &Event| matches!(event, Event::Subscribe { .. });
+            subscribes(&at.event) && before.any(|entry| subscribes(&entry.event))
+        }
+        Unjudged::Late => {
+            let is_sent = matches!(at.event, Event::Heartbeat { .. } | Event::OffsetCommit { .. });
+            is_sent && before.any(|entry| matches!(entry.event, Event::Waits { .. }))
+        }
+        Unjudged::IllFormed | Unjudged::Namesakes | Unjudged::Nameless => false,
+    }
 }
 
 /// Holds the runs of one group against each other, all of one machine.
@@ -166,3 +193,33 @@ thread_local! {
 
 /// How much of a run is told with what is wrong in it.
 const LINES_SHOWN: usize = 14;
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+
+    const BEGIN: &str = concat!(
+        r#"{"evenkeel_run":1,"client_id":"","group":"g","auto_commit":true,"#,
+        r#""rebalance_timeout_ms":300000}"#,
+        "\n",
+        r#"{"t":0,"event":"subscribe","call":0,"topics":["t"],"listens":false}"#,
+        "\n",
+        r#"{"t":0,"event":"answered","call":0,"result":"done"}"#,
+        "\n",
+    );
+
+    #[test]
+    fn a_run_whose_consumer_is_dropped_is_judged_up_to_there() {
+        let text = format!("{BEGIN}{}\n", r#"{"t":0,"event":"drop"}"#);
+        assert_eq!(check(&text), Ok(3));
+    }
+
+    #[test]
+    fn a_run_that_the_rules_cannot_judge_is_no_run_that_they_permit() {
+        let topics =
+            r#"{"00000000000000000000000000000010":"t","00000000000000000000000000000011":"t"}"#;
+        let metadata = format!(r#"{{"t":0,"event":"metadata","topics":{topics},"brokers":[1]}}"#);
+        let why = check(&format!("{BEGIN}{metadata}\n")).expect_err("two topics have one name");
+        assert!(why.contains("from line 4 on: two topics have one name"), "{why}");
+    }
+}

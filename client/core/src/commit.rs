@@ -315,8 +315,12 @@ impl Commit {
         mutant: Option<Mutant>,
         out: &mut Vec<Output>,
     ) {
-        self.progress.forget(partitions);
-        if !Mutant::RetryAcrossOwnership.is(mutant) {
+        if !Mutant::ReleasedStaysReturned.is(mutant) {
+            self.progress.forget(partitions);
+        }
+        if Mutant::LossForgetsCommits.is(mutant) {
+            self.give_up(partitions, CommitError::OwnershipEnded, &mut Vec::new());
+        } else if !Mutant::RetryAcrossOwnership.is(mutant) {
             self.give_up(partitions, CommitError::OwnershipEnded, out);
         }
     }

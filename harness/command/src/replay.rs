@@ -56,6 +56,8 @@ struct Row {
     replayed: usize,
     diverged: usize,
     infeasible: usize,
+    /// Whether enough was replayed.
+    suffices: bool,
     /// The abstract transitions that no clock produces.
     infeasible_goals: Vec<String>,
     seconds: f64,
@@ -114,6 +116,7 @@ impl Replayed {
             goals: report.goals,
             replayed: report.replayed,
             diverged: report.diverged,
+            suffices: report.suffices(),
             infeasible: report.infeasible.len(),
             infeasible_goals: report.infeasible.into_iter().map(|goal| goal.goal).collect(),
             seconds: report.seconds,
@@ -121,9 +124,9 @@ impl Replayed {
         Self { targets: reports.into_iter().map(row).collect(), stories }
     }
 
-    /// Whether every trace agreed with the model.
+    /// Whether every trace agreed with the model, and there were enough of them.
     pub(super) fn holds(&self) -> bool {
-        self.targets.iter().all(|row| row.diverged == 0)
+        !self.targets.is_empty() && self.targets.iter().all(Row::holds)
     }
 
     /// Whether as many slices were replayed.
@@ -140,7 +143,11 @@ impl Replayed {
     #[expect(clippy::cast_precision_loss, reason = "a rate to print")]
     pub(super) fn rows(&self, table: &mut Table) {
         for row in &self.targets {
-            let verdict = if row.diverged == 0 { "holds" } else { "BROKEN" };
+            let verdict = match row {
+                _ if row.holds() => "holds",
+                Row { diverged: 0, .. } => "TOO FEW",
+                _ => "BROKEN",
+            };
             let rate = row.replayed as f64 / row.seconds.max(f64::EPSILON);
             table.row(vec![
                 "replay".to_owned(),
@@ -156,5 +163,39 @@ impl Replayed {
                 ),
             ]);
         }
+    }
+}
+
+impl Row {
+    fn holds(&self) -> bool {
+        self.diverged == 0 && self.suffices
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Replayed, Target, TargetReport};
+
+    fn replayed(replayed: usize, diverged: usize) -> Replayed {
+        Replayed::of(vec![TargetReport {
+            target: Target::Client,
+            slice: "one-member",
+            goals: 200,
+            replayed,
+            least_percent: 90,
+            diverged,
+            infeasible: Vec::new(),
+            seconds: 1.0,
+            divergences: Vec::new(),
+        }])
+    }
+
+    #[test]
+    fn a_replay_holds_if_nothing_diverges_and_enough_was_replayed() {
+        assert!(replayed(180, 0).holds());
+        assert!(!replayed(180, 1).holds());
+        assert!(!replayed(179, 0).holds());
+        assert!(!replayed(0, 0).holds());
+        assert!(!Replayed::of(Vec::new()).holds());
     }
 }

@@ -55,6 +55,9 @@ struct Row {
     /// From this line on the rules of spec are not judged.
     #[serde(skip_serializing_if = "Option::is_none")]
     unjudged_from_line: Option<usize>,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unjudged_because: Option<String>,
     /// The rule that it breaks; without one a refused run is one that the machine cannot produce.
     #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<String>,
@@ -89,6 +92,8 @@ struct GroupRow {
 struct Altered {
     tried: usize,
     refused: usize,
+    /// Of which nothing is known: they have too many explanations.
+    gave_up: usize,
     percent: f64,
 }
 
@@ -112,8 +117,8 @@ pub(super) fn run(args: &Args, format: Format) -> Result<Outcome, Failure> {
         .map(|(group, runs)| GroupRow::of(group, runs, args.clocks_differ_by_ms))
         .collect();
     let total = sensitivity.total();
-    let Tried { tried, refused } = total;
-    let altered = Altered { tried, refused, percent: total.percent() };
+    let Tried { tried, refused, gave_up } = total;
+    let altered = Altered { tried, refused, gave_up, percent: total.percent() };
     let validated =
         Validated { runs: rows, groups, alterations: args.alterations.then_some(altered) };
     match format {
@@ -156,6 +161,7 @@ impl Row {
         Self {
             file: file.display().to_string(),
             unjudged_from_line: report.unjudged.map(|(line, _)| line),
+            unjudged_because: report.unjudged.map(|(_, why)| why.to_string()),
             rule,
             client_id: run.header.client_id.clone(),
             group: run.header.group.clone(),
@@ -244,10 +250,14 @@ impl Validated {
         for group in &self.groups {
             text.push_str(&group.text());
         }
-        if let Some(Altered { tried, refused, percent }) = &self.alterations {
+        if let Some(Altered { tried, refused, gave_up, percent }) = &self.alterations {
             let (tried, refused) = (grouped(*tried), grouped(*refused));
+            let unknown = match gave_up {
+                0 => String::new(),
+                _ => format!(", {} have too many explanations", grouped(*gave_up)),
+            };
             text.push_str(&format!(
-                "{refused} of {tried} single-event alterations are refused ({percent:.1} %)\n"
+                "{refused} of {tried} single-event alterations are refused ({percent:.1} %){unknown}\n"
             ));
         }
         text

@@ -20,7 +20,7 @@ pub struct Answer {
     pub figures: Figures,
     /// Seeds the jitter of backoffs and of arrivals.
     pub seed: u64,
-    /// The shortest way to what decides the question, where the model decides it.
+    /// The shortest way to what decides the question: a path of the model, or an excerpt of a run.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub traces: Vec<Trace>,
     /// The figures as a curve, where that says more.
@@ -49,7 +49,7 @@ pub enum Cell {
     Word(String),
 }
 
-/// The shortest way to a state that a rule forbids.
+/// The shortest way to what decides a question: a state that a rule forbids, or what a run led to.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Trace {
     /// What it shows.

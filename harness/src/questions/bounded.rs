@@ -2,9 +2,11 @@
 
 use super::answer::{Figures, percentile};
 use super::broker::Terms;
+use super::model;
 use super::world::World;
 use super::{Findings, Order};
 use crate::table::grouped;
+use evenkeel_core::request::Mutant;
 use std::collections::VecDeque;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -64,6 +66,7 @@ pub(super) fn answer(order: Order) -> Findings {
             ],
         );
     }
+    let (trace, rule) = model::requests_fault(Mutant::OneTooMany);
     let [small, bounded, unbounded, application] = &ran;
     let verdict = if bounded.completed > unbounded.completed {
         format!(
@@ -71,7 +74,8 @@ pub(super) fn answer(order: Order) -> Findings {
              broker can do it does {} calls with 64 places and {} with 1,024, but {} without a \
              bound: there a call is answered when its time is over. Who is refused knows at once. \
              A buffer in the application holds {} calls in the end, done after {} ms at the \
-             median: the queue has only moved, to where nobody gives them a deadline.",
+             median: the queue has only moved, to where nobody gives them a deadline. The model \
+             finds a call beyond the bound by {rule}.",
             grouped(small.completed),
             grouped(bounded.completed),
             grouped(unbounded.completed),
@@ -89,7 +93,7 @@ pub(super) fn answer(order: Order) -> Findings {
          twice as many calls as it can do, each with {} s; heartbeats every 5 s, session 45 s.",
         TIMEOUT_MS / 1_000
     );
-    Findings { verdict, world, figures, traces: Vec::new(), curve: None }
+    Findings { verdict, world, figures, traces: vec![trace], curve: None }
 }
 
 fn run(order: Order, design: Design) -> Ran {

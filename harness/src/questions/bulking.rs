@@ -2,11 +2,12 @@
 
 use super::answer::{Figures, percentile};
 use super::broker::Terms;
+use super::model;
 use super::world::{TOPIC, World};
 use super::{Findings, Order};
 use crate::table::grouped;
 use evenkeel_core::Command;
-use evenkeel_core::request::OffsetAt;
+use evenkeel_core::request::{Mutant, OffsetAt};
 use evenkeel_spec::words::TopicPartition;
 use std::collections::BTreeMap;
 
@@ -47,13 +48,14 @@ pub(super) fn answer(order: Order) -> Findings {
         let cells = [*calls, *sent].into_iter().chain(times);
         figures.row(*name, cells.map(Into::into).collect());
     }
+    let (trace, rule) = model::requests_fault(Mutant::AttachInFlight);
     let [equal, _, staggered, different] = &ran;
     let verdict = if equal.sent < different.sent {
         format!(
             "Nearly everything where many ask the same: of each {TASKS} equal questions {} go out, \
              those that find room in flight and one for all others. That is {} requests instead of \
              {}, and {} ms for a call at the median instead of {}. Nothing attaches to what is in \
-             flight, since an answer must not be older than its question; equal questions that \
+             flight, since an answer must not be older than its question ({rule}); equal questions that \
              come one after the other still share: {} requests.",
             equal.sent * TASKS / equal.calls,
             grouped(equal.sent),
@@ -69,7 +71,7 @@ pub(super) fn answer(order: Order) -> Findings {
         "a minute of virtual time a row, {TASKS} ListOffsets calls every second, {PARTITIONS} \
          partitions, a broker that takes {SERVICE_MS} ms a request, two in flight."
     );
-    Findings { verdict, world, figures, traces: Vec::new(), curve: None }
+    Findings { verdict, world, figures, traces: vec![trace], curve: None }
 }
 
 fn run(order: Order, questions: Questions) -> Ran {

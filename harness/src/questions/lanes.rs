@@ -2,9 +2,11 @@
 
 use super::answer::{Curve, Figures, percentile};
 use super::broker::Terms;
+use super::model;
 use super::world::World;
 use super::{Findings, Order};
 use crate::table::grouped;
+use evenkeel_core::request::Mutant;
 
 /// The load of one run.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -68,13 +70,14 @@ pub(super) fn answer(order: Order) -> Findings {
             waits[at] = waits[at].max(wait_max);
         }
     }
+    let (trace, rule) = model::requests_fault(Mutant::OneLane);
     let [shipped, fifo] = evictions;
     let verdict = if shipped < fifo {
         format!(
             "System first. A heartbeat waits for at most {} ms, what the broker is at work on and \
              what is on its way to it, whatever the application does: {shipped} evictions. In a \
              FIFO it waits for everything that was asked for before it, at most {} ms, and the \
-             member is evicted {fifo} times.",
+             member is evicted {fifo} times. The model finds a FIFO by {rule}.",
             grouped(waits[0]),
             grouped(waits[1])
         )
@@ -92,7 +95,7 @@ pub(super) fn answer(order: Order) -> Findings {
         y: "longest wait of a heartbeat, ms",
         lines: lines.to_vec(),
     };
-    Findings { verdict, world, figures, traces: Vec::new(), curve: Some(curve) }
+    Findings { verdict, world, figures, traces: vec![trace], curve: Some(curve) }
 }
 
 /// Ten minutes under one load.

@@ -10,6 +10,7 @@ mod bounded;
 mod broker;
 mod bulking;
 mod connections;
+mod excerpt;
 mod lanes;
 mod model;
 mod owed;

@@ -1,6 +1,6 @@
 //! The automatic commit before the revoked callback, or after it (KAFKA-14224)?
 
-use super::answer::Figures;
+use super::answer::{Figures, Trace};
 use super::broker::{Terms, partition};
 use super::model;
 use super::world::World;
@@ -11,11 +11,12 @@ use evenkeel_core::group::Mutant;
 use evenkeel_model::mutants::Verdict;
 use evenkeel_spec::words::Partitions;
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 struct Ran {
     read: u64,
     committed_then: u64,
     committed: u64,
+    trace: Trace,
 }
 
 pub(super) fn answer(order: Order) -> Findings {
@@ -28,15 +29,18 @@ pub(super) fn answer(order: Order) -> Findings {
             "read again by the next owner",
         ],
     );
-    let mut again = Vec::new();
+    let (mut again, mut traces) = (Vec::new(), Vec::new());
     for (told, callback_ms) in [("1 s", 1_000), ("90 s", 90_000)] {
         for (name, mutant) in [("before", None), ("after", Some(Mutant::CommitAfterRevoked))] {
-            let Ran { read, committed_then, committed } = run(order, mutant, callback_ms);
+            let Ran { read, committed_then, committed, trace } = run(order, mutant, callback_ms);
             let cells = [read, committed_then, committed, read - committed];
             figures.row(format!("{told}, {name}"), cells.map(Into::into).to_vec());
             again.push(read - committed);
+            traces.push(trace);
         }
     }
+    // Of the callback that is in time both orders commit.
+    traces.drain(..2);
     let found = model::group(Mutant::CommitAfterRevoked);
     let [_, _, before, after] = again[..] else { unreachable!("two times two runs") };
     let model = match found.verdict {
@@ -60,7 +64,7 @@ pub(super) fn answer(order: Order) -> Findings {
                  timeout (max.poll.interval.ms) 60 s; a broker that takes 5 ms a request; no \
                  commits by interval."
         .to_owned();
-    Findings { verdict, world, figures, traces: Vec::new(), curve: None }
+    Findings { verdict, world, figures, traces, curve: None }
 }
 
 fn run(order: Order, mutant: Option<Mutant>, callback_ms: u64) -> Ran {
@@ -78,7 +82,9 @@ fn run(order: Order, mutant: Option<Mutant>, callback_ms: u64) -> Ran {
         world.return_from_callback();
         world.run(200);
     }
+    let from = world.sent.len();
     world.broker.retarget(Partitions::new());
+    world.mark("the coordinator takes the partition away");
     // The next heartbeat tells it, the next poll calls the listener.
     world.run(6_000);
     world.poll_for(1_000);
@@ -88,10 +94,19 @@ fn run(order: Order, mutant: Option<Mutant>, callback_ms: u64) -> Ran {
     };
     let (read, committed_then) = (world.records, committed(&world));
     assert!(!world.callbacks.is_empty(), "the listener is called");
+    let says = |world: &World| format!("{read} records read, {} committed", committed(world));
+    world.mark(format!("the revoked callback begins: {}", says(&world)));
     world.run(callback_ms);
+    world.mark(format!("it returns: {}", says(&world)));
     world.return_from_callback();
     world.run(1_000);
-    Ran { read, committed_then, committed: committed(&world) }
+    let committed = committed(&world);
+    world.mark(format!("the next owner reads from offset {committed}"));
+    let place = if mutant.is_some() { "after" } else { "before" };
+    let again = read - committed;
+    let of =
+        format!("The commit {place} a callback of {callback_ms} ms, {again} records come again");
+    Ran { read, committed_then, committed, trace: world.excerpt(of, from) }
 }
 
 #[cfg(test)]
@@ -100,7 +115,7 @@ mod tests {
 
     #[test]
     fn what_is_released_is_committed_before_the_revoked_callback() {
-        let Ran { read, committed_then, committed } = run(Order::Lanes, None, 90_000);
+        let Ran { read, committed_then, committed, .. } = run(Order::Lanes, None, 90_000);
         assert!(read > 0);
         assert_eq!((committed_then, committed), (read, read));
     }

@@ -15,6 +15,16 @@ fn every_question_has_its_verdict() {
     }
 }
 
+#[test]
+fn every_answer_shows_a_way_to_what_decides_it() {
+    for answer in shipped() {
+        assert!(!answer.traces.is_empty(), "{}", answer.name);
+        for trace in &answer.traces {
+            assert!(!trace.steps.is_empty(), "{}: {}", answer.name, trace.of);
+        }
+    }
+}
+
 /// What a change of one line, the lane that `Queue::push` puts a request in, changes; and why.
 const BY_ORDER: &[(&str, &str)] = &[
     ("connections", "metadata that waits behind a throttle moves only from the system's lane (Q8)"),

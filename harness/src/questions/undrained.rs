@@ -1,6 +1,6 @@
 //! What if the application does not drain what the background has for it?
 
-use super::answer::Figures;
+use super::answer::{Figures, Trace};
 use super::broker::Terms;
 use super::world::World;
 use super::{Findings, Order};
@@ -16,6 +16,7 @@ struct Ran {
     is_member: bool,
     evictions: u64,
     returned_then: u64,
+    trace: Trace,
 }
 
 pub(super) fn answer(order: Order) -> Findings {
@@ -69,7 +70,7 @@ pub(super) fn answer(order: Order) -> Findings {
                  records of 1,000 bytes a second each; a broker that takes 5 ms a request; \
                  heartbeats every 5 s, session 45 s."
         .to_owned();
-    Findings { verdict, world, figures, traces: Vec::new(), curve: None }
+    Findings { verdict, world, figures, traces: ran.map(|ran| ran.trace).to_vec(), curve: None }
 }
 
 fn run(order: Order, poll_interval_ms: u32) -> Ran {
@@ -83,6 +84,7 @@ fn run(order: Order, poll_interval_ms: u32) -> Ran {
         ..Terms::default()
     };
     let mut world = World::joined(config, terms, false);
+    world.mark("the last poll");
     world.poll();
     let start = world.now;
     let mut buffered_max = 0;
@@ -98,6 +100,11 @@ fn run(order: Order, poll_interval_ms: u32) -> Ran {
     let is_member = world.shell.group().owner().is_some();
     world.broker.expire(world.now);
     let evictions = world.broker.evictions;
+    let buffered = world.shell.buffered_bytes();
+    let says = if is_member { "a member" } else { "no member" };
+    world.mark(format!("{says} with {} bytes buffered", grouped(buffered as u64)));
+    let of = format!("Nobody drains, max.poll.interval.ms={poll_interval_ms}");
+    let trace = world.excerpt(of, 0);
     let before = world.records;
     let produced = 2 * (world.now - start);
     // A member that left joins again within its next polls.
@@ -105,7 +112,9 @@ fn run(order: Order, poll_interval_ms: u32) -> Ran {
         world.poll();
         world.run(100);
     }
+    let returned_then = world.records - before;
     Ran {
+        trace,
         buffered_max,
         fetches,
         fetches_late,
@@ -113,7 +122,7 @@ fn run(order: Order, poll_interval_ms: u32) -> Ran {
         produced,
         is_member,
         evictions,
-        returned_then: world.records - before,
+        returned_then,
     }
 }
 

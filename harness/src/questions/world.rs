@@ -5,6 +5,7 @@
 //! was due, what was put on the wire before it, and when the broker read it.
 
 use super::broker::{Broker, Records, Terms};
+use super::excerpt::Mark;
 use evenkeel_core::group::CommitError;
 use evenkeel_core::request::{Answered, OffsetAt, Request};
 use evenkeel_core::{
@@ -26,6 +27,8 @@ pub(super) struct World {
     pub(super) sockets: Sockets,
     /// Every request that was put on the wire: when, on which connection, of which API.
     pub(super) sent: Vec<(u64, ConnectionId, &'static str)>,
+    /// What an excerpt of the run tells beside that.
+    pub(super) marks: Vec<Mark>,
     /// Callbacks that are open, or wait for the one before.
     pub(super) callbacks: VecDeque<(Incarnation, Callback)>,
     taken: u64,
@@ -106,6 +109,7 @@ impl World {
             calls: Calls::default(),
             sockets: Sockets::default(),
             sent: Vec::new(),
+            marks: Vec::new(),
             callbacks: VecDeque::new(),
             taken: 0,
             polled_at: 0,
@@ -402,6 +406,11 @@ fn api(request: &Request) -> &'static str {
     use evenkeel_core::request::queue::Question as _;
     match request {
         Request::ApiVersions => "ApiVersions",
+        Request::Heartbeat(heartbeat) => match heartbeat.epoch {
+            HeartbeatEpoch::Join => "ConsumerGroupHeartbeat that joins",
+            HeartbeatEpoch::Stay(_) => "ConsumerGroupHeartbeat",
+            HeartbeatEpoch::Leave => "ConsumerGroupHeartbeat that leaves",
+        },
         request => request.kind().name(),
     }
 }

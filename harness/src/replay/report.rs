@@ -26,6 +26,8 @@ pub struct TargetReport {
     pub goals: usize,
     /// Those that were replayed.
     pub replayed: usize,
+    /// How many of a hundred have to be, else the slice shows nothing here.
+    pub least_percent: usize,
     /// Traces that did not agree.
     pub diverged: usize,
     /// Abstract transitions that no clock produces, or of which the target cannot take the trace:
@@ -71,6 +73,9 @@ pub struct Found {
     pub frames: Vec<String>,
 }
 
+/// Of the group's slices nearly everything is feasible: 93 of 100 where it is least, in `whims`.
+const LEAST_PERCENT: usize = 90;
+
 impl TargetReport {
     pub(super) fn new(slice: &Slice, target: Target, plans: &Plans) -> Self {
         let infeasible = plans.infeasible.iter().map(|(goal, why)| Infeasible {
@@ -84,6 +89,7 @@ impl TargetReport {
             slice: slice.name,
             goals: plans.found.len() + plans.infeasible.len(),
             replayed: plans.found.len(),
+            least_percent: LEAST_PERCENT,
             diverged: 0,
             infeasible: infeasible.collect(),
             seconds: 0.0,
@@ -95,6 +101,12 @@ impl TargetReport {
     #[must_use]
     pub fn agrees(&self) -> bool {
         self.diverged == 0
+    }
+
+    /// Whether so much was replayed that this says something.
+    #[must_use]
+    pub fn suffices(&self) -> bool {
+        self.replayed > 0 && self.replayed * 100 >= self.goals * self.least_percent
     }
 
     /// A trace of this goal cannot be taken on this target.

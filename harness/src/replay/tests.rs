@@ -121,11 +121,20 @@ fn few_traces_cannot_be_taken_on_the_client_and_each_because_a_broker_refused_a_
     assert!(report.agrees(), "{}", shown.join("\n"));
     let added = &report.infeasible[plans.infeasible.len()..];
     assert!(added.len() * 20 < report.goals, "{added:#?}");
-    assert!(
-        added.iter().all(|goal| goal.why.ends_with("refused: STALE_MEMBER_EPOCH")),
-        "{added:?}"
-    );
+    assert!(added.iter().all(|goal| goal.why.contains("refused: STALE_MEMBER_EPOCH")), "{added:?}");
     assert_eq!(report.goals, report.replayed + report.infeasible.len());
+}
+
+#[test]
+fn a_client_that_does_not_ask_again_for_a_refused_position_is_found() {
+    let slice = interval();
+    let plans = plans(&slice, &explored(&slice), CANDIDATES_MAX).expect("the renaming is right");
+    let wrong = Some(WrongDriver::ForgetsRefusedLookups);
+    let sabotage = Sabotage { client: wrong, ..Sabotage::default() };
+    let report = run_plans(&slice, &plans, Target::Client, sabotage, |_| {});
+    let shown: Vec<_> = report.divergences.iter().map(ToString::to_string).collect();
+    let said = "the consumer does not ask for its position again";
+    assert!(shown.iter().any(|story| story.contains(said)), "{shown:?}");
 }
 
 /// The others need a second member, or two faults.

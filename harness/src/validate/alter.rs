@@ -5,7 +5,7 @@
 //! order of): those are rightly permitted, so that the share is never all.
 
 use super::run::{Answer, Entry, Event, Kind, Run};
-use super::{Frontier, Report};
+use super::{Frontier, Report, Verdict};
 use evenkeel_core::commit::Offsets;
 use evenkeel_spec::words::{
     ErrorCode, Offset, Partitions, TopicId, TopicIdPartition, TopicName, TopicPartition,
@@ -28,6 +28,8 @@ pub struct Tried {
     pub tried: usize,
     /// Those that were refused.
     pub refused: usize,
+    /// Those of which nothing is known, since they have too many explanations.
+    pub gave_up: usize,
 }
 
 impl Sensitivity {
@@ -36,8 +38,7 @@ impl Sensitivity {
     pub fn total(&self) -> Tried {
         let mut total = Tried::default();
         for tried in self.by_kind.values() {
-            total.tried += tried.tried;
-            total.refused += tried.refused;
+            total.add(*tried);
         }
         total
     }
@@ -45,15 +46,29 @@ impl Sensitivity {
     /// Adds another run's.
     pub fn add(&mut self, other: Self) {
         for (kind, tried) in other.by_kind {
-            let sum = self.by_kind.entry(kind).or_default();
-            sum.tried += tried.tried;
-            sum.refused += tried.refused;
+            self.by_kind.entry(kind).or_default().add(tried);
         }
         self.permitted.extend(other.permitted);
     }
 }
 
 impl Tried {
+    fn add(&mut self, other: Self) {
+        self.tried += other.tried;
+        self.refused += other.refused;
+        self.gave_up += other.gave_up;
+    }
+
+    /// One more, that ended so; `None`: it is permitted.
+    fn note(&mut self, ended: Option<&Verdict>) {
+        self.tried += 1;
+        match ended {
+            Some(Verdict::Refused(_)) => self.refused += 1,
+            Some(Verdict::GaveUp { .. }) => self.gave_up += 1,
+            Some(Verdict::Permitted) | None => {}
+        }
+    }
+
     /// The share that was refused, of 100.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a share to print")]
@@ -75,11 +90,9 @@ pub fn sensitivity(run: &Run) -> Result<Sensitivity, Report> {
             let skipped = usize::from(kind == "swap");
             let altered = events.iter().chain(&rest[skipped..]);
             let mut other = frontier.clone();
-            let is_refused = altered.into_iter().any(|entry| other.on(entry).is_err());
-            let tried = sensitivity.by_kind.entry(kind).or_default();
-            tried.tried += 1;
-            tried.refused += usize::from(is_refused);
-            if !is_refused {
+            let ended = altered.into_iter().find_map(|entry| other.on(entry).err());
+            sensitivity.by_kind.entry(kind).or_default().note(ended.as_ref());
+            if ended.is_none() {
                 let events: Vec<_> = events.iter().map(|entry| &entry.event).collect();
                 let line = entry.line;
                 sensitivity.permitted.push(format!("line {line}, {kind}: {events:?}"));
@@ -253,5 +266,18 @@ fn offsets_of(event: &mut Event) -> Option<&mut Offsets> {
     match event {
         Event::OffsetCommit { offsets, .. } | Event::Records { next: offsets, .. } => Some(offsets),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Tried, Verdict};
+
+    #[test]
+    fn an_alteration_with_too_many_explanations_counts_neither_as_refused_nor_as_permitted() {
+        let mut tried = Tried::default();
+        tried.note(Some(&Verdict::GaveUp { line: 2, explanations: 20_001 }));
+        tried.note(None);
+        assert_eq!(tried, Tried { tried: 2, refused: 0, gave_up: 1 });
     }
 }

@@ -6,6 +6,7 @@
 //! know what no line tells, it says from where on it does not judge ([`Judged::until`]); a rule that
 //! needs timers or the coordinator's records (R8, G1 to G6, O7, M11) is not judged from one run.
 
+use super::Unjudged;
 use super::run::{Answer, Entry, Event, Kind, Method, Reason, Run, Waited};
 use super::wire::{About, Wire};
 use evenkeel_core::commit::Offsets;
@@ -24,7 +25,7 @@ pub struct Judged {
     /// The rule that is broken, and the event that breaks it.
     pub broken: Option<(Rule, Entry)>,
     /// The line from which on it is not judged, and why.
-    pub until: Option<(usize, &'static str)>,
+    pub until: Option<(usize, Unjudged)>,
 }
 
 /// Judges a run by the rules of one consumer alone, as far as it is well formed: no machine is asked.
@@ -50,7 +51,7 @@ pub fn judge(run: &Run) -> Judged {
 
 enum Stop {
     Broken(Rule),
-    Unjudged(&'static str),
+    Unjudged(Unjudged),
 }
 
 /// One order of what happened.
@@ -91,10 +92,10 @@ enum Asked {
 
 impl Onlooker {
     fn on(&mut self, entry: &Entry, rest: &[Entry]) -> Result<(), Stop> {
-        let ill_formed = |_| Stop::Unjudged("the run is not well formed");
+        let ill_formed = |_| Stop::Unjudged(Unjudged::IllFormed);
         let about = self.wire.on(&entry.event).map_err(ill_formed)?;
         if self.wire.has_namesakes() {
-            return Err(Stop::Unjudged("two topics have one name"));
+            return Err(Stop::Unjudged(Unjudged::Namesakes));
         }
         let event = &entry.event;
         if !event.is_output() {
@@ -176,7 +177,7 @@ impl Onlooker {
 
     fn ids(&self, names: &BTreeSet<TopicPartition>) -> Result<Partitions, Stop> {
         let ids = names.iter().map(|name| self.wire.by_id(name)).collect::<Option<_>>();
-        ids.ok_or(Stop::Unjudged("a topic has no id"))
+        ids.ok_or(Stop::Unjudged(Unjudged::Nameless))
     }
 
     fn take_note(&mut self, event: &Event, about: &About, rest: &[Entry]) -> Result<(), Stop> {
@@ -264,7 +265,7 @@ impl Onlooker {
             Event::Subscribe { listens, .. } => {
                 let holds = self.sights.iter().any(|sight| !sight.conduct.held.is_empty());
                 if !self.unsubscribes.is_empty() || (holds && *listens != self.listens) {
-                    return Err(Stop::Unjudged("a subscription that overlaps the one before it"));
+                    return Err(Stop::Unjudged(Unjudged::Overlaps));
                 }
                 self.listens = *listens;
                 self.see(&Seen::Subscribed { listens: *listens })
@@ -290,7 +291,7 @@ impl Onlooker {
                 self.is_steered = true;
                 Ok(())
             }
-            Event::Drop => Err(Stop::Unjudged("the consumer was dropped")),
+            Event::Drop => Err(Stop::Unjudged(Unjudged::Dropped)),
             Event::Abandon { call } => {
                 self.unsubscribes.remove(call);
                 if self.commits.remove(call) { self.see(&Seen::CommitFailed) } else { Ok(()) }
@@ -327,7 +328,7 @@ impl Onlooker {
             return self.see(&Seen::GaveUp);
         }
         if self.sights.iter().any(|sight| sight.conduct.standing() == Standing::In) {
-            return Err(Stop::Unjudged("an error that the onlooker does not know ends it"));
+            return Err(Stop::Unjudged(Unjudged::UnknownError));
         }
         Ok(())
     }
@@ -439,9 +440,7 @@ impl Onlooker {
             Err(Stop::Broken(
                 Rule::JoinIncomplete | Rule::HeartbeatsInFlight | Rule::CommitsInFlight,
             )) => said,
-            Err(Stop::Broken(_)) if self.is_late => {
-                Err(Stop::Unjudged("a request that may have waited for its connection"))
-            }
+            Err(Stop::Broken(_)) if self.is_late => Err(Stop::Unjudged(Unjudged::Late)),
             said => said,
         }
     }

@@ -16,6 +16,7 @@ mod member;
 mod run;
 mod step;
 mod told;
+mod unjudged;
 mod wire;
 mod words;
 
@@ -25,6 +26,7 @@ pub use group::{GroupReport, GroupVerdict, Overlap, validate_group};
 pub use run::{
     Answer, Entry, Event, FORMAT_VERSION, Fault, Header, Kind, Method, Part, Reason, Run, RunError,
 };
+pub use unjudged::Unjudged;
 
 use evenkeel_spec::rules::Rule;
 use member::Member;
@@ -45,7 +47,7 @@ pub struct Report {
     /// The run goes on to the consumer's end.
     pub ended: bool,
     /// The line from which on the rules of `spec` are not judged, and why: only the machine is.
-    pub unjudged: Option<(usize, &'static str)>,
+    pub unjudged: Option<(usize, Unjudged)>,
     /// Whether it is permitted.
     pub verdict: Verdict,
 }

@@ -1,9 +1,12 @@
-//! Which goals no clock produces: few, and each by name.
+//! Which goals no clock produces, and which the client cannot take besides: few, and each with its
+//! reason.
 
-use evenkeel_harness::replay::CANDIDATES_MAX;
+use evenkeel_harness::replay::core::Sabotage;
 use evenkeel_harness::replay::path::{Plans, plans};
+use evenkeel_harness::replay::{CANDIDATES_MAX, Target, TargetReport, run_plans};
 use evenkeel_model::bounds::{Slice, slices};
 use evenkeel_model::explore::{Options, explore};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 #[test]
@@ -12,11 +15,22 @@ fn fewer_than_one_goal_in_twenty_is_infeasible_and_each_is_named() {
     let infeasible: usize = chosen.iter().map(|(_, plans)| plans.infeasible.len()).sum();
     let feasible: usize = chosen.iter().map(|(_, plans)| plans.found.len()).sum();
     assert!(infeasible * 20 < infeasible + feasible, "{infeasible} beside {feasible}");
+    let mut on_client = String::new();
+    for (slice, plans) in &chosen {
+        let report = run_plans(slice, plans, Target::Client, Sabotage::default(), |_| {});
+        let shown: Vec<_> = report.divergences.iter().map(ToString::to_string).collect();
+        assert!(report.agrees(), "{}", shown.join("\n"));
+        assert!(report.suffices(), "{}: {} of {}", slice.name, report.replayed, report.goals);
+        tell(&report, plans.infeasible.len(), &mut on_client);
+    }
     insta::with_settings!({
         snapshot_path => "../../../spec/snapshot",
         prepend_module_to_snapshot => false,
         omit_expression => true,
-    }, { insta::assert_snapshot!("replay-infeasible", named(&chosen)) });
+    }, {
+        insta::assert_snapshot!("replay-infeasible", named(&chosen));
+        insta::assert_snapshot!("replay-client", on_client);
+    });
 }
 
 fn choose(slice: Slice) -> (Slice, Plans) {
@@ -37,4 +51,18 @@ fn named(chosen: &[(Slice, Plans)]) -> String {
         }
     }
     text
+}
+
+/// How many of a slice's goals the client cannot take, beside those that no clock produces, by reason.
+fn tell(report: &TargetReport, by_clock: usize, text: &mut String) {
+    let mut reasons = BTreeMap::<&str, usize>::new();
+    for goal in &report.infeasible[by_clock..] {
+        *reasons.entry(&goal.why).or_default() += 1;
+    }
+    let TargetReport { slice, replayed, goals, .. } = report;
+    writeln!(text, "## {slice}: {replayed} of {goals}").expect("a string takes any text");
+    writeln!(text, "{by_clock:>5}  no clock produces it").expect("a string takes any text");
+    for (why, goals) in reasons {
+        writeln!(text, "{goals:>5}  {why}").expect("a string takes any text");
+    }
 }

@@ -7,14 +7,15 @@ use evenkeel_spec::words::{Partitions, Timer};
 
 /// Whether the group is at rest, judged from outside: what every living subscriber holds and may
 /// return is what the coordinator grants it (R2, R7), all partitions are granted, everybody else is
-/// gone, and nothing is on its way but commits and heartbeats that say and tell nothing new.
+/// gone, nothing is on its way but automatic commits and heartbeats that say and tell nothing new, and
+/// the application waits for no commit.
 pub(super) fn is_settled(slice: &Slice, state: &State) -> bool {
     let mut granted = Partitions::new();
     let mut members = 0;
     for (i, node) in state.nodes.iter().enumerate() {
         let conduct = &state.world.consumers[i];
         let ends = node.app.call == Call::Unsubscribe || node.group.is_ending();
-        if !node.crashed && (!node.is_at_ease() || ends) {
+        if !node.crashed && (!node.is_at_ease() || ends || conduct.is_asking()) {
             return false;
         }
         if !is_member(node) {

@@ -344,6 +344,9 @@ impl Group {
         let owned = self.owned().clone();
         self.stop_resolving(out);
         let untold = self.reconcile.on_membership_ended();
+        if self.has(Mutant::FenceEndsCallback) {
+            self.callback = None;
+        }
         if let Some(open) = &mut self.callback {
             open.current = false;
         }

@@ -164,7 +164,8 @@ impl Member {
             State::Fenced => Mutant::HeartbeatWhileFenced.is(mutant),
             State::Unsubscribed | State::Subscribed | State::Stale | State::Fatal => false,
         };
-        due && self.in_flight.is_none() && !self.backing_off
+        let again = Mutant::TwoHeartbeatsInFlight.is(mutant) && self.epoch().is_some();
+        due && (self.in_flight.is_none() || again) && !self.backing_off
     }
 
     /// Makes the heartbeat that is due. `owned` is what the application has really applied (M5).

@@ -190,6 +190,18 @@ mutants! {
     // [L2]
     /// A refused lookup ends the membership of a consumer that has none.
     RefusedLookupBars
+    // [Q7]
+    /// The application's commits of what it loses are answered by nobody.
+    LossForgetsCommits
+    // [M3]
+    /// A heartbeat that acknowledges goes out while another is in flight.
+    TwoHeartbeatsInFlight
+    // [O8]
+    /// What was returned of a partition that was given up is committed by the application's next word.
+    ReleasedStaysReturned
+    // [C2]
+    /// A fence ends the callback that is open, in which the application still is.
+    FenceEndsCallback
 }
 
 impl Mutant {

@@ -11,7 +11,7 @@ use crate::replay::view::Sent;
 use bytes::{Buf, Bytes, BytesMut};
 use evenkeel_broker::{Cluster, RequestWords};
 use evenkeel_spec::words::{HeartbeatEpoch, NodeId};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -90,6 +90,10 @@ pub(super) struct Links {
     cluster: Cluster,
     habits: Habits,
     links: BTreeMap<LinkId, Link>,
+    /// How often each consumer has asked for positions.
+    positions_asked: BTreeMap<usize, usize>,
+    /// Consumers whose lookups of positions vanish.
+    muted: BTreeSet<usize>,
     /// Each frame that passed since this was emptied, in words; `None`: nobody wants to know.
     pub(super) tape: Option<Vec<String>>,
 }
@@ -97,7 +101,15 @@ pub(super) struct Links {
 impl Links {
     pub(super) fn new(network: Network, cluster: Cluster, habits: Habits, tapes: bool) -> Self {
         let tape = tapes.then(Vec::new);
-        Self { network, cluster, habits, links: BTreeMap::new(), tape }
+        Self {
+            network,
+            cluster,
+            habits,
+            links: BTreeMap::new(),
+            positions_asked: BTreeMap::new(),
+            muted: BTreeSet::new(),
+            tape,
+        }
     }
 
     pub(super) fn get(&mut self, id: LinkId) -> Option<&mut Link> {
@@ -113,6 +125,16 @@ impl Links {
     pub(super) fn fetching(&mut self, consumer: usize) -> Option<&mut Link> {
         let is_fetch = |first: &Waiting| matches!(first.why, Why::Records(_));
         self.open(consumer).find(|link| link.requests.front().is_some_and(is_fetch))
+    }
+
+    /// How often a consumer has asked for positions, answered or not.
+    pub(super) fn positions_asked(&self, consumer: usize) -> usize {
+        self.positions_asked.get(&consumer).copied().unwrap_or(0)
+    }
+
+    /// From now on it is as if this consumer asked for no positions.
+    pub(super) fn mute_positions(&mut self, consumer: usize) {
+        self.muted.insert(consumer);
     }
 
     /// Metadata requests of this consumer wait no more.
@@ -148,6 +170,12 @@ impl Links {
                         let parks = parks(link.consumer);
                         let until = now + self.habits.parked_ms;
                         let key = i16::from_be_bytes([frame[4], frame[5]]);
+                        if key == OFFSET_FETCH {
+                            if self.muted.contains(&link.consumer) {
+                                continue;
+                            }
+                            *self.positions_asked.entry(link.consumer).or_default() += 1;
+                        }
                         let why = match key {
                             FETCH => Why::Records(until),
                             METADATA if parks => Why::Topics(until),
@@ -341,6 +369,7 @@ fn note(tape: &mut Option<Vec<String>>, link: &Link, direction: &str, frame: &[u
 const FETCH: i16 = 1;
 const METADATA: i16 = 3;
 const OFFSET_COMMIT: i16 = 8;
+const OFFSET_FETCH: i16 = 9;
 const FIND_COORDINATOR: i16 = 10;
 const HEARTBEAT: i16 = 68;
 

@@ -11,20 +11,21 @@ mod broker;
 pub(super) mod links;
 mod member;
 pub(super) mod quiet;
+mod records;
 pub(super) mod stream;
 
 use super::core::{Sabotage, WrongDriver};
 use super::path::Plan;
 use super::schedule::STEP_MS;
 use super::told;
-use super::view::{ConsumerView, Got, GroupView, News, Sent, View};
+use super::view::{ConsumerView, Got, GroupView, Sent, View};
 use application::Order;
 use broker::{Hooks, cluster};
 use bytes::Bytes;
 use evenkeel_broker::{Cluster, Timer};
 use evenkeel_model::bounds::Slice;
 use evenkeel_model::system::{Action, Refusal};
-use evenkeel_spec::words::{ErrorCode, HeartbeatEpoch, NodeId, TopicIdPartition};
+use evenkeel_spec::words::{ErrorCode, HeartbeatEpoch, NodeId};
 use links::{Came, Habits, Links, Why, model_node};
 use member::{FETCH_WAIT_MS, Member};
 use quiet::Quiet;
@@ -37,9 +38,6 @@ use tokio::time::Instant;
 
 /// The group's id.
 const GROUP: &str = "g";
-
-/// How many parked fetches may be for nothing before a record is returned: one of them is outdated.
-const FETCHES_MAX: usize = 3;
 
 /// The replayed world, and the runtime that it lives in.
 pub(crate) struct Client<'a> {
@@ -59,6 +57,8 @@ struct World<'a> {
     late: Vec<Late>,
     group: Option<Arc<GroupView>>,
     infeasible: Option<String>,
+    /// Why the clock is ahead of the trace, if it is.
+    overdue: Option<String>,
 }
 
 /// Requests from broken connections that may still be processed.
@@ -108,6 +108,7 @@ impl<'a> Client<'a> {
             late: (0..slice.members).map(|_| Late::default()).collect(),
             group: None,
             infeasible: None,
+            overdue: None,
         };
         told::begun(world.started);
         drop(entered);
@@ -132,9 +133,10 @@ impl<'a> Client<'a> {
         runtime.block_on(world.step(action, plan, step))
     }
 
-    /// Why the step that failed cannot be taken here, if it cannot.
+    /// Why the step that failed cannot be taken here, or not at its date, if it cannot.
     pub(crate) fn infeasible(&mut self) -> Option<String> {
-        self.world.infeasible.take()
+        let World { infeasible, overdue, .. } = &mut self.world;
+        infeasible.take().or_else(|| overdue.take())
     }
 
     /// The frames of the last step, and what nobody expected, in words.
@@ -215,8 +217,8 @@ impl World<'_> {
                         let slice = self.slice;
                         self.member(i)?.seek(slice, partition, place)
                     }
-                    Action::Miss(_) => self.miss(i, partition).await,
-                    _ => self.hand_out(i, partition, false).await,
+                    Action::Miss(_) => self.miss(i, partition, plan.profile).await,
+                    _ => self.hand_out(i, (partition, false), plan.profile).await,
                 }
             }
             Action::Fire(..) => Ok(()),
@@ -303,7 +305,6 @@ impl World<'_> {
         self.links.answer(link)
     }
 
-    /// The lookup is answered.
     /// The lookup is answered, or refused.
     async fn find(&mut self, i: usize, refusal: Option<ErrorCode>) -> Result<(), &'static str> {
         let id = self.member(i)?.lookup.take().ok_or("no lookup is outstanding")?;
@@ -334,54 +335,6 @@ impl World<'_> {
             let resolved = member.as_ref().map_or(0, |member| member.resolved);
             let hidden = self.slice.topics.values().skip(resolved);
             self.cluster.hide_topics(&client_id(i), hidden.map(|topic| topic.name.clone()));
-        }
-    }
-
-    /// The next record comes for a poll that does not look any more, and is dropped then.
-    async fn miss(&mut self, i: usize, partition: TopicIdPartition) -> Result<(), &'static str> {
-        self.member(i)?.order(Order::Miss)?;
-        self.settle().await;
-        self.hand_out(i, partition, true).await?;
-        self.member(i)?.order(Order::Leave)
-    }
-
-    /// Answers the parked Fetch with one record. A Fetch from before the partition was taken lacks
-    /// it or is outdated, and is answered for nothing: then the next one.
-    async fn hand_out(
-        &mut self,
-        i: usize,
-        partition: TopicIdPartition,
-        is_missed: bool,
-    ) -> Result<(), &'static str> {
-        for _ in 0..FETCHES_MAX {
-            let Some(link) = self.links.fetching(i) else {
-                self.infeasible = self.refused_lookup(i);
-                return Err("nothing is being fetched");
-            };
-            self.cluster.withhold_records(false);
-            link.forward(false);
-            self.quiet.come().await;
-            self.cluster.withhold_records(true);
-            self.settle().await;
-            let ear = self.member(i)?.heard.ear();
-            let is_it = |news: &News| matches!(news, News::Returned(p, _) if *p == partition);
-            if is_missed && ear.has_missed || ear.news.iter().any(is_it) {
-                return Ok(());
-            }
-        }
-        Err("poll does not return the record")
-    }
-
-    /// Why a consumer cannot know its position: the model has no lookups of positions, but a broker
-    /// refuses one that overtakes the member's next epoch or the news of another coordinator.
-    fn refused_lookup(&self, i: usize) -> Option<String> {
-        let refused =
-            self.hooks.with(|hooked| hooked.lookups.get(&client_id(i)).copied().flatten());
-        match refused? {
-            code @ (ErrorCode::NotCoordinator | ErrorCode::StaleMemberEpoch) => {
-                Some(format!("the lookup of c{i}'s position was refused: {}", code.name()))
-            }
-            _ => None,
         }
     }
 
@@ -455,6 +408,10 @@ impl World<'_> {
     async fn settle(&mut self) {
         loop {
             self.quiet.come().await;
+            if self.wrong == Some(WrongDriver::ForgetsRefusedLookups) {
+                let refused = (0..self.members.len()).filter(|i| self.refused_lookup(*i).is_some());
+                refused.collect::<Vec<_>>().into_iter().for_each(|i| self.links.mute_positions(i));
+            }
             let now = self.now();
             let (members, all) = (&self.members, self.slice.topics.len());
             let came = self.links.collect(now, |i| {

@@ -44,6 +44,8 @@ pub enum WrongDriver {
     HidesFailures,
     /// It does not say that a connection broke.
     HidesDisconnects,
+    /// It does not ask again for positions that it was refused: the client alone.
+    ForgetsRefusedLookups,
 }
 
 /// The broker side: the shipped coordinator, and who may speak for it.

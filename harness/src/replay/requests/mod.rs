@@ -207,6 +207,17 @@ fn shrink<'a>(
     }
 }
 
+/// The application cannot make the client ask for what slice `lookups` asks for, but by its first
+/// connection (22 of 907), and only a member heartbeats (449 of 1,210 in slice `order`).
+fn least_percent(slice: &Slice, target: Target) -> usize {
+    match (target, slice.name) {
+        (Target::Client, "lookups") => 2,
+        (Target::Client, "order") => 35,
+        (Target::Core, "lookups") => 45,
+        _ => 60,
+    }
+}
+
 fn begun(slice: &Slice, target: Target, plans: &Plans) -> TargetReport {
     let infeasible = plans.infeasible.iter().map(|(goal, why)| Infeasible {
         goal: goal.to_string(),
@@ -219,6 +230,7 @@ fn begun(slice: &Slice, target: Target, plans: &Plans) -> TargetReport {
         slice: slice.name,
         goals: plans.found.len() + plans.infeasible.len(),
         replayed: plans.found.len(),
+        least_percent: least_percent(slice, target),
         diverged: 0,
         infeasible: infeasible.collect(),
         seconds: 0.0,
