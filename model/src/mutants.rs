@@ -155,9 +155,7 @@ fn client(mutant: ClientMutant) -> Seeded {
         M::RefusedLookupBars => (bounds::whims(), Verdict::Broken(Rule::RefusedUnsubscribed)),
         M::LossForgetsCommits => (bounds::commits(), Verdict::DoesNotSettle),
         M::TwoHeartbeatsInFlight => (one(0), Verdict::Broken(Rule::HeartbeatsInFlight)),
-        M::ReleasedStaysReturned => {
-            (with_faults(bounds::two_members(), 0), Verdict::Broken(Rule::CommitSentUnowned))
-        }
+        M::ReleasedStaysReturned => (parting(), Verdict::Broken(Rule::CommitSentUnowned)),
         M::FenceEndsCallback => (one(1), Verdict::Broken(Rule::CallbackNested)),
     };
     Seeded {
@@ -294,6 +292,14 @@ fn narrowing() -> Slice {
 /// One member with a listener that shrinks its subscription, and any fault.
 fn shrinking() -> Slice {
     let mut slice = Slice { topics: bounds::topics(2, 1), ..one(1) };
+    slice.budget.narrows = 1;
+    slice
+}
+
+/// One member that shrinks its subscription from two topics with records to one, and commits.
+fn parting() -> Slice {
+    let commits = with_faults(bounds::commits(), 0);
+    let mut slice = Slice { topics: bounds::topics(2, 1), records: 1, ..commits };
     slice.budget.narrows = 1;
     slice
 }

@@ -1,6 +1,7 @@
 //! A run in virtual time as a trace: what went on the wire and what happened beside it, with dates.
 //!
-//! Requests of one kind that follow each other are one line, so that what differs is seen.
+//! Requests of one kind that follow each other are one line, so that what differs is seen. Handshakes
+//! and metadata, which go on by themselves, are left out.
 
 use super::Trace;
 use super::world::World;
@@ -30,6 +31,9 @@ impl World {
                 rows.push(Row { first: mark.date, last: mark.date, times: 1, what: &mark.what });
             }
             let Some((date, _, api)) = self.sent.get(after) else { break };
+            if ["ApiVersions", "Metadata"].contains(api) {
+                continue;
+            }
             match rows.last_mut().filter(|row| row.what == *api) {
                 Some(row) => (row.last, row.times) = (*date, row.times + 1),
                 None => rows.push(Row { first: *date, last: *date, times: 1, what: api }),
