@@ -2,7 +2,7 @@
 //! spec/11-positions.md.
 //!
 //! Decides which offset to look up, when a position is held against its leader's log
-//! ([`validation`]), and what an answer makes of it. Each lookup carries the incarnation of the
+//! (`validation`), and what an answer makes of it. Each lookup carries the incarnation of the
 //! ownership, seek and leader epoch that it was made for, so that a late answer never touches a
 //! newer one (P7). Sending, backoffs' lengths and the records are not its business.
 
